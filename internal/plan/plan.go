@@ -1,0 +1,131 @@
+// Package plan turns a pipeline into an execution plan: stages that the engine
+// schedules, the collections that travel between them, and for each stage that
+// an SDK harness runs its ProcessBundleDescriptor.
+package plan
+
+import (
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+)
+
+// Kind says who runs a stage, and how.
+type Kind uint8
+
+// The kinds of stage.
+const (
+	// Impulse emits one empty byte array in the global window, once.
+	Impulse Kind = iota + 1
+	// SDK is a fused stage that an SDK harness runs.
+	SDK
+	// Group is a GroupByKey, run by the runner itself.
+	Group
+	// TestStream replays the events of a TestStream transform.
+	TestStream
+)
+
+// Plan is what a job executes. It is immutable once built.
+type Plan struct {
+	Stages       []*Stage                 // topological order; Stage.Index is the position
+	Coders       map[string]*pipepb.Coder // the pipeline's coders and all wire coders
+	Windowings   map[string]*pipepb.WindowingStrategy
+	Environments map[string]*pipepb.Environment // those that some stage needs
+}
+
+// Collection is a PCollection as it travels between stages, with its wire
+// coders: every coder that the runner cannot scan is length-prefixed.
+type Collection struct {
+	ID            string // the pipeline's PCollection id, or one made here
+	Coder         string // wire coder id of the elements
+	WindowCoder   string // wire coder id of the windows
+	WindowedCoder string // coder id of windowed_value<Coder, WindowCoder>
+	Windowing     string // windowing strategy id
+	Bounded       bool
+}
+
+// Stage is the unit of scheduling.
+type Stage struct {
+	Index       int
+	Name        string // for people: the user-visible names of what is fused
+	Kind        Kind
+	Environment string      // SDK stages: environment id
+	Transforms  []string    // leaf transform ids of the pipeline, topological order
+	Input       *Collection // nil for Impulse and TestStream
+	InputPort   string      // SDK: id of the data source transform in Descriptor
+	Outputs     []*Output
+	SideInputs  []*SideInput
+	Timers      []*Timer
+	// Keyed: the input is KV and is sharded by encoded key, because of state,
+	// timers or grouping.
+	Keyed bool
+	// Barrier: a bundle may only start when the input is complete (the input
+	// watermark is at the end). A shard is then processed as a whole.
+	Barrier bool
+	// TimeSorted: elements of a key are fed in order of timestamp (implies Barrier).
+	TimeSorted bool
+	// Splittable: the stage starts with process_sized_elements_and_restrictions,
+	// so its bundles can be split and can leave residuals.
+	Splittable bool
+	// ExpiryTimer: families of @OnWindowExpiration, by transform id.
+	ExpiryTimers map[string]string
+	Group        *GroupSpec // Group stages only
+	TestStream   *pipepb.TestStreamPayload
+	// Descriptor has everything but the service addresses.
+	Descriptor *fnpb.ProcessBundleDescriptor
+	// Why says, in a sentence each, why the stage starts here and was not
+	// fused with its producers.
+	Why []string
+}
+
+// Output is a collection that leaves a stage.
+type Output struct {
+	Port       string // SDK: id of the data sink transform in Descriptor
+	Collection *Collection
+	Consumers  []Consumer // may be empty
+}
+
+// Consumer is where an output goes.
+type Consumer struct {
+	Stage int
+	Side  int // -1: the main input; otherwise an index into that stage's SideInputs
+}
+
+// SideInput of an SDK stage.
+type SideInput struct {
+	Transform  string // id in Descriptor
+	Local      string // local name of the input
+	Collection *Collection
+	Multimap   bool   // beam:side_input:multimap:v1, otherwise iterable
+	KeyCoder   string // multimap: wire coder ids
+	ValueCoder string
+}
+
+// Timer is a timer family of an SDK stage.
+type Timer struct {
+	Transform  string // id in Descriptor
+	Family     string
+	Processing bool   // processing time, otherwise event time
+	Coder      string // id of the wire timer coder (beam:coder:timer:v1<key, window>)
+}
+
+// Strategy is how a Group stage groups.
+type Strategy uint8
+
+// The strategies.
+const (
+	// Shuffle groups a complete input at once; each key and window fires once.
+	Shuffle Strategy = iota + 1
+	// Reduce groups incrementally with triggers, timers and holds.
+	Reduce
+)
+
+// GroupSpec describes a Group stage.
+type GroupSpec struct {
+	Transform  string
+	Strategy   Strategy
+	Windowing  string // of the input
+	KeyCoder   string // wire coder ids
+	ValueCoder string
+	// MergeEnvironment is the environment that merges windows of a custom
+	// WindowFn, empty for the standard ones.
+	MergeEnvironment string
+}

@@ -1,0 +1,189 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// state of a bundle in flight.
+type state uint8
+
+const (
+	running    state = iota + 1
+	committing       // finished, its record is on the way to the store
+	waiting          // failed, to be tried again at retryAt
+)
+
+// bundle is one bundle in flight, over all its attempts.
+type bundle struct {
+	id      uint64
+	stage   *stage
+	attempt int
+	state   state
+	shards  []int
+	items   [][]item // by position in shards
+	event   int      // TestStream event
+	record  *commit.Record
+	started int64 // processing time of the attempt
+	splitAt int64 // when it may be split (again)
+	retryAt int64
+}
+
+// Backoff between attempts: doubling from the first.
+const firstBackoffMS = 10
+
+// launch starts the first attempt of a bundle.
+func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
+	b := &bundle{id: c.next, stage: s, shards: shards, items: items, event: event}
+	c.next++
+	c.bundles[b.id] = b
+	s.inflight++
+	for i, sh := range shards {
+		if s.plan.Keyed {
+			s.shards[sh].leased = true
+		}
+		for _, it := range items[i] {
+			s.flight[it.hold]++
+		}
+	}
+	if s.plan.Kind == plan.Impulse {
+		// Until it has committed, an impulse holds the watermark as any work.
+		s.flight[timestamp.Min]++
+	}
+	c.attempt(b)
+}
+
+// attempt starts the next attempt of a bundle.
+func (c *Core) attempt(b *bundle) {
+	b.attempt++
+	b.state = running
+	b.started = c.now
+	b.splitAt = c.now + c.cfg.IdleSplitMS
+	c.running[b.stage.plan.Environment]++
+	e := StartBundle{
+		Bundle:    b.id,
+		Attempt:   b.attempt,
+		Stage:     b.stage.plan.Index,
+		Watermark: c.marks.Input(b.stage.plan.Index),
+		NowMS:     c.now,
+		SyncNowMS: c.now,
+		Event:     b.event,
+	}
+	for i, sh := range b.shards {
+		l := Lease{Shard: sh}
+		for _, it := range b.items[i] {
+			l.Blocks = append(l.Blocks, it.block)
+		}
+		e.Leases = append(e.Leases, l)
+	}
+	c.emit(e)
+}
+
+// current returns the bundle if this is the attempt that runs.
+func (c *Core) current(id uint64, attempt int) *bundle {
+	b := c.bundles[id]
+	if b == nil || b.attempt != attempt || b.state != running {
+		return nil // a late answer of an attempt that no longer counts
+	}
+	return b
+}
+
+// finished: an attempt succeeded, so its record goes to the store.
+func (c *Core) finished(r *commit.Record) {
+	b := c.current(r.Bundle, r.Attempt)
+	if b == nil {
+		return
+	}
+	c.running[b.stage.plan.Environment]--
+	b.state = committing
+	b.record = r
+	c.emit(Commit{Record: r})
+}
+
+// failed: an attempt failed. The bundle keeps its leases and is tried again,
+// or the job fails.
+func (c *Core) failed(e BundleFailed) {
+	b := c.current(e.Bundle, e.Attempt)
+	if b == nil {
+		return
+	}
+	c.running[b.stage.plan.Environment]--
+	if e.Permanent || b.attempt >= c.cfg.MaxAttempts {
+		b.state = waiting
+		times := fmt.Sprintf(" (%d attempts)", b.attempt)
+		if b.attempt == 1 {
+			times = ""
+		}
+		c.finish(Finish{Err: fmt.Sprintf("stage %s failed%s: %s", b.stage.plan.Name, times, e.Err)})
+		return
+	}
+	b.state = waiting
+	b.retryAt = c.now + firstBackoffMS<<(b.attempt-1)
+}
+
+// durable: the bundle's record has been applied, so what it did exists now.
+func (c *Core) durable(id uint64) {
+	b := c.bundles[id]
+	if b == nil || b.state != committing {
+		return
+	}
+	s := b.stage
+	delete(c.bundles, id)
+	s.inflight--
+	for i, sh := range b.shards {
+		if s.plan.Keyed {
+			s.shards[sh].leased = false
+		}
+		for _, it := range b.items[i] {
+			s.land(it.hold)
+		}
+		c.drop(b.items[i])
+	}
+	switch s.plan.Kind {
+	case plan.Impulse:
+		s.land(timestamp.Min)
+	case plan.TestStream:
+		c.passEvent(s)
+	}
+	c.apply(b.record)
+	if b.record.Finalize {
+		c.emit(Finalize{Bundle: id})
+	}
+}
+
+// land takes one leased item's hold off the count.
+func (s *stage) land(hold timestamp.Time) {
+	if s.flight[hold]--; s.flight[hold] == 0 {
+		delete(s.flight, hold)
+	}
+}
+
+// apply routes what a durable record brought.
+func (c *Core) apply(r *commit.Record) {
+	s := c.stages[r.Stage]
+	for _, sh := range r.Shards {
+		t := &s.shards[sh.Shard]
+		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
+	}
+	for _, res := range r.Residual {
+		it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS}
+		if res.DelayMS <= 0 {
+			it.ready = 0
+		}
+		if res.Estimate {
+			it.hold = res.Hold
+		}
+		s.push(res.Shard, it)
+	}
+	for _, o := range r.Outputs {
+		to := s.plan.Outputs[o.Port].Consumers[o.Consumer]
+		if to.Side >= 0 {
+			c.stages[to.Stage].sides[to.Side].seen = true
+			continue // side inputs keep their blocks outside the core
+		}
+		c.stages[to.Stage].push(o.Shard, item{block: o.Block, hold: o.Block.Min})
+	}
+}

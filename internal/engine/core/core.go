@@ -1,0 +1,306 @@
+// Package core decides: it is the scheduler of one job, as a deterministic
+// state machine. Step takes an event and returns the effects that the caller
+// must carry out. The core reads no clock, starts no goroutine, takes no lock
+// and never sees the bytes of an element: it knows stages, blocks, shards,
+// timestamps and attempts.
+//
+// Invariants, true after every Step:
+//   - a shard of a keyed stage is leased by at most one bundle;
+//   - a block is in exactly one place: a queue, or a bundle in flight;
+//   - what a bundle produced is unknown here until its record is durable;
+//   - watermarks never fall, and output <= input <= upstream;
+//   - every bundle in flight is running, waiting for its commit, or waiting
+//     for its next attempt.
+//
+// Read schedule.go for what starts when, bundle.go for a bundle's life, and
+// stage.go for what a stage has.
+package core
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/pharos-beam/pharos/internal/engine/watermark"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// Config of a core. Zero values take the defaults.
+type Config struct {
+	// Shards of every keyed stage: a power of two.
+	Shards int
+	// MaxAttempts of a bundle before the job fails.
+	MaxAttempts int
+	// Slots is how many bundles may run at once, by environment id.
+	Slots map[string]int
+	// RunnerSlots is how many bundles of runner stages may run at once.
+	RunnerSlots int
+	// BundleElements and BundleBytes limit the input of a bundle. At least one
+	// block is always taken.
+	BundleElements, BundleBytes int64
+	// BundleMS is how long a bundle of a splittable stage may run before it is
+	// asked to checkpoint, where its output may be waited for.
+	BundleMS int64
+	// IdleSplitMS is how long a bundle must run before it is split for idle
+	// workers.
+	IdleSplitMS int64
+}
+
+// Defaults.
+const (
+	DefaultShards         = 16
+	DefaultMaxAttempts    = 4
+	DefaultBundleElements = 1 << 20
+	DefaultBundleBytes    = 64 << 20
+	DefaultBundleMS       = 1000
+	DefaultIdleSplitMS    = 500
+)
+
+func (c Config) withDefaults() Config {
+	def := func(p *int64, v int64) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	if c.Shards <= 0 {
+		c.Shards = DefaultShards
+	}
+	if c.MaxAttempts <= 0 {
+		c.MaxAttempts = DefaultMaxAttempts
+	}
+	c.RunnerSlots = max(c.RunnerSlots, 1)
+	def(&c.BundleElements, DefaultBundleElements)
+	def(&c.BundleBytes, DefaultBundleBytes)
+	def(&c.BundleMS, DefaultBundleMS)
+	def(&c.IdleSplitMS, DefaultIdleSplitMS)
+	return c
+}
+
+// Core is the scheduler of one job. It is not safe for concurrent use.
+type Core struct {
+	cfg    Config
+	plan   *plan.Plan
+	stages []*stage
+	marks  *watermark.Graph
+	// running counts bundles in flight by environment ("" for runner stages).
+	running map[string]int
+	bundles map[uint64]*bundle
+	next    uint64
+	now     int64 // processing time, Unix ms, with skew
+	skew    int64 // what TestStreams have advanced the clock by
+	woken   int64 // the last WakeAt
+	started bool
+	done    bool
+	effects []Effect
+}
+
+// New returns the core of a job that has not started.
+func New(p *plan.Plan, cfg Config) *Core {
+	c := &Core{
+		cfg:     cfg.withDefaults(),
+		plan:    p,
+		marks:   watermark.New(len(p.Stages)),
+		running: map[string]int{},
+		bundles: map[uint64]*bundle{},
+		next:    1,
+	}
+	for _, ps := range p.Stages {
+		c.stages = append(c.stages, newStage(ps, c.cfg.Shards))
+	}
+	for _, s := range c.stages {
+		c.connect(s)
+		if s.plan.Kind == plan.TestStream {
+			c.setPorts(s, timestamp.Min)
+			if !s.eventsLeft() {
+				c.setPorts(s, timestamp.Max)
+			}
+		}
+	}
+	return c
+}
+
+// connect wires the outputs of a stage to their consumers.
+func (c *Core) connect(s *stage) {
+	for port, out := range s.plan.Outputs {
+		src := watermark.Source{Stage: s.plan.Index, Port: port}
+		for _, to := range out.Consumers {
+			t := c.stages[to.Stage]
+			if to.Side < 0 {
+				c.marks.Connect(src, to.Stage)
+			} else {
+				t.sides[to.Side].producers = append(t.sides[to.Side].producers, src)
+			}
+		}
+	}
+}
+
+// Step tells the core what happened and returns what must be done, in order.
+// After Finish it returns nothing any more.
+func (c *Core) Step(ev Event) []Effect {
+	if c.done {
+		return nil
+	}
+	c.effects = nil
+	switch e := ev.(type) {
+	case Start:
+		c.started = true
+		c.now = e.NowMS
+	case BundleFinished:
+		c.finished(e.Record)
+	case BundleFailed:
+		c.failed(e)
+	case CommitDurable:
+		for _, id := range e.Bundles {
+			c.durable(id)
+		}
+	case ClockAdvanced:
+		c.now = max(c.now, e.NowMS+c.skew)
+	case Cancel:
+		c.finish(Finish{Cancelled: true})
+	}
+	if !c.done && c.started {
+		c.advance()
+	}
+	return c.effects
+}
+
+func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }
+
+// advance brings watermarks up to date, starts what can start, and detects the
+// end of the job.
+func (c *Core) advance() {
+	for {
+		c.refresh()
+		c.schedule()
+		if len(c.bundles) > 0 || !c.nextTestEvent() {
+			break
+		}
+	}
+	if c.done {
+		return
+	}
+	if len(c.bundles) == 0 {
+		if c.complete() {
+			c.finish(Finish{})
+			return
+		}
+		if c.wakeTime() == never {
+			c.finish(Finish{Err: "the job is stuck: nothing runs and nothing is to come, but it is not complete: " + c.stuck()})
+			return
+		}
+	}
+	c.wake()
+}
+
+// refresh recomputes the watermarks.
+func (c *Core) refresh() {
+	for i, s := range c.stages {
+		c.marks.SetWork(i, s.work())
+		c.marks.SetHold(i, s.hold())
+	}
+	c.marks.Refresh()
+}
+
+// complete says whether the job has nothing left to do.
+func (c *Core) complete() bool {
+	for _, s := range c.stages {
+		if s.pending() || c.marks.Input(s.plan.Index) < timestamp.Max || s.timersLeft() {
+			return false
+		}
+	}
+	return true
+}
+
+// stuck explains every stage that is not complete.
+func (c *Core) stuck() string {
+	var lines []string
+	for i, s := range c.stages {
+		if c.marks.Output(watermark.Source{Stage: i}) < timestamp.Max || s.pending() {
+			lines = append(lines, fmt.Sprintf("%s %s", s.plan.Name, c.Explain(i)))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Explain says in words why a stage is not further.
+func (c *Core) Explain(i int) string {
+	s := c.stages[i]
+	name := func(i int) string { return c.plan.Stages[i].Name }
+	switch {
+	case s.inflight > 0:
+		return fmt.Sprintf("running %d bundles", s.inflight)
+	case s.pending() && !c.sidesReady(s):
+		return "waits for its side inputs: " + c.explainSides(s, name)
+	case s.pending() && s.plan.Barrier && c.marks.Upstream(i) < timestamp.Max:
+		return "waits for its input to be complete: " + c.marks.Explain(i, name)
+	case s.pending() && c.free(s) <= 0:
+		return "waits for a free worker"
+	}
+	return c.marks.Explain(i, name)
+}
+
+func (c *Core) explainSides(s *stage, name func(int) string) string {
+	var w []string
+	for _, side := range s.sides {
+		for _, p := range side.producers {
+			if c.marks.Output(p) < timestamp.Max {
+				w = append(w, name(p.Stage))
+			}
+		}
+	}
+	sort.Strings(w)
+	return strings.Join(w, ", ")
+}
+
+// finish ends the job: what runs is aborted.
+func (c *Core) finish(f Finish) {
+	ids := make([]uint64, 0, len(c.bundles))
+	for id := range c.bundles {
+		ids = append(ids, id)
+	}
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	for _, id := range ids {
+		if b := c.bundles[id]; b.state == running {
+			c.emit(AbortBundle{Bundle: id, Attempt: b.attempt})
+		}
+	}
+	c.done = true
+	c.emit(f)
+}
+
+// Status is what the core knows of a stage, for people.
+type Status struct {
+	Pending   int64 // elements queued
+	InFlight  int   // bundles
+	Input     timestamp.Time
+	Output    timestamp.Time
+	Complete  bool
+	Explained string
+}
+
+// Status describes stage i.
+func (c *Core) Status(i int) Status {
+	s := c.stages[i]
+	out := c.marks.Output(watermark.Source{Stage: i})
+	return Status{
+		Pending:   s.queued,
+		InFlight:  s.inflight,
+		Input:     c.marks.Input(i),
+		Output:    out,
+		Complete:  out >= timestamp.Max && !s.pending() && !s.timersLeft(),
+		Explained: c.Explain(i),
+	}
+}
+
+// drop asks for the release of blocks.
+func (c *Core) drop(items []item) {
+	if len(items) == 0 {
+		return
+	}
+	ids := make([]uint64, len(items))
+	for i, it := range items {
+		ids[i] = it.block.ID
+	}
+	c.emit(DropBlocks{IDs: ids})
+}

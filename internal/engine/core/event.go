@@ -1,0 +1,103 @@
+package core
+
+import (
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+)
+
+// Event is something that happened, told to the core.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Start begins the job. NowMS is wall-clock time in Unix milliseconds, here
+	// and below.
+	Start struct{ NowMS int64 }
+	// BundleFinished: an attempt of a bundle succeeded; nothing of it is
+	// visible until its record is durable.
+	BundleFinished struct{ Record *commit.Record }
+	// BundleFailed: an attempt failed. Permanent failures are not retried.
+	BundleFailed struct {
+		Bundle    uint64
+		Attempt   int
+		Err       string
+		Permanent bool
+	}
+	// CommitDurable: the records of these bundles have been applied.
+	CommitDurable struct{ Bundles []uint64 }
+	// ClockAdvanced tells the time.
+	ClockAdvanced struct{ NowMS int64 }
+	// Cancel ends the job at once.
+	Cancel struct{}
+)
+
+func (Start) event()          {}
+func (BundleFinished) event() {}
+func (BundleFailed) event()   {}
+func (CommitDurable) event()  {}
+func (ClockAdvanced) event()  {}
+func (Cancel) event()         {}
+
+// Effect is something the core wants done.
+type Effect interface{ effect() }
+
+// Lease is what a bundle takes from one shard.
+type Lease struct {
+	Shard  int
+	Blocks []commit.Block // in order of arrival
+}
+
+// The effects.
+type (
+	// StartBundle runs an attempt of a bundle. The answer is BundleFinished or
+	// BundleFailed with the same Bundle and Attempt.
+	StartBundle struct {
+		Bundle  uint64
+		Attempt int
+		Stage   int
+		Leases  []Lease
+		// Watermark is the input watermark: event-time timers up to it are due.
+		Watermark timestamp.Time
+		// NowMS is processing time: processing-time timers up to it are due.
+		NowMS int64
+		// SyncNowMS is synchronized processing time.
+		SyncNowMS int64
+		// Event is the index of the TestStream event to emit.
+		Event int
+	}
+	// Commit applies a record; the answer is CommitDurable.
+	Commit struct{ Record *commit.Record }
+	// SplitBundle asks the harness to give back a part of a running bundle, at
+	// each of the fractions of the remainder in turn. There is no answer: what
+	// was given back is in the bundle's record.
+	SplitBundle struct {
+		Bundle    uint64
+		Attempt   int
+		Fractions []float64
+	}
+	// AbortBundle stops a running attempt; its answer will be ignored.
+	AbortBundle struct {
+		Bundle  uint64
+		Attempt int
+	}
+	// Finalize tells the harness that the bundle is durable.
+	Finalize struct{ Bundle uint64 }
+	// DropBlocks frees blocks that no bundle needs any more.
+	DropBlocks struct{ IDs []uint64 }
+	// WakeAt asks for a ClockAdvanced at a time, Unix ms. Only the last counts.
+	WakeAt struct{ AtMS int64 }
+	// Finish ends the job. Err is empty when it is done.
+	Finish struct {
+		Cancelled bool
+		Err       string
+	}
+)
+
+func (StartBundle) effect() {}
+func (Commit) effect()      {}
+func (SplitBundle) effect() {}
+func (AbortBundle) effect() {}
+func (Finalize) effect()    {}
+func (DropBlocks) effect()  {}
+func (WakeAt) effect()      {}
+func (Finish) effect()      {}

@@ -1,0 +1,256 @@
+package core
+
+import (
+	"sort"
+
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// smallBundle is the number of elements below which the ready shards of a
+// keyed stage go into one bundle: starting one costs more than it gains.
+const smallBundle = 256
+
+// schedule starts all bundles that can start: retries first, then the deepest
+// stages, so that what has been begun is drained before more is begun.
+func (c *Core) schedule() {
+	c.retry()
+	for i := len(c.stages) - 1; i >= 0; i-- {
+		s := c.stages[i]
+		switch {
+		case s.plan.Kind == plan.TestStream:
+		case s.plan.Kind == plan.Impulse:
+			if s.impulse {
+				s.impulse = false
+				c.launch(s, nil, nil, 0)
+			}
+		case s.plan.Keyed:
+			c.scheduleKeyed(s)
+		default:
+			c.scheduleSpans(s)
+		}
+	}
+	c.splitForIdle()
+}
+
+// retry starts the attempts whose backoff is over.
+func (c *Core) retry() {
+	var due []*bundle
+	for _, b := range c.bundles {
+		if b.state == waiting && b.retryAt <= c.now {
+			due = append(due, b)
+		}
+	}
+	sort.Slice(due, func(i, j int) bool { return due[i].id < due[j].id })
+	for _, b := range due {
+		c.attempt(b)
+	}
+}
+
+// free is how many more bundles of the stage may run now.
+func (c *Core) free(s *stage) int {
+	if s.plan.Kind != plan.SDK {
+		return c.cfg.RunnerSlots - c.running[""]
+	}
+	return max(c.cfg.Slots[s.plan.Environment], 1) - c.running[s.plan.Environment]
+}
+
+// sidesReady says whether the side inputs of a stage can be read. A bounded
+// one must be complete.
+func (c *Core) sidesReady(s *stage) bool {
+	for i := range s.sides {
+		side := &s.sides[i]
+		complete := true
+		for _, p := range side.producers {
+			complete = complete && c.marks.Output(p) >= timestamp.Max
+		}
+		if !complete && (side.bounded || !side.seen) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayStart holds for all kinds of bundle with elements.
+func (c *Core) mayStart(s *stage) bool {
+	if s.plan.Barrier && c.marks.Upstream(s.plan.Index) < timestamp.Max {
+		return false
+	}
+	return c.sidesReady(s)
+}
+
+// scheduleSpans starts bundles of a stage without keys: its queue is divided
+// among the free slots.
+func (c *Core) scheduleSpans(s *stage) {
+	free := c.free(s)
+	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
+		return
+	}
+	ready := 0
+	for _, it := range s.shards[0].queue {
+		if it.ready <= c.now {
+			ready++
+		}
+	}
+	for ready > 0 && free > 0 {
+		n := c.span(s, (ready+free-1)/free)
+		items := s.take(0, n, c.now)
+		ready -= len(items)
+		free--
+		c.launch(s, []int{0}, [][]item{items}, 0)
+	}
+}
+
+// span is how many of the first want ready blocks fit in a bundle.
+func (c *Core) span(s *stage, want int) int {
+	var elements, bytes int64
+	n := 0
+	for _, it := range s.shards[0].queue {
+		if n == want {
+			break
+		}
+		if it.ready > c.now {
+			continue
+		}
+		elements += it.block.Count
+		bytes += it.block.Bytes
+		if n > 0 && (elements > c.cfg.BundleElements || bytes > c.cfg.BundleBytes) {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// scheduleKeyed starts bundles of a keyed stage: the shards with something to
+// do are divided among the free slots.
+func (c *Core) scheduleKeyed(s *stage) {
+	free := c.free(s)
+	if free <= 0 {
+		return
+	}
+	elements := c.mayStart(s)
+	mark := c.marks.Input(s.plan.Index)
+	var ready []int
+	var total int64
+	for i := range s.shards {
+		sh := &s.shards[i]
+		if sh.leased {
+			continue
+		}
+		n := sh.readyElements(c.now)
+		timers := sh.nextEvent <= mark || sh.nextProc <= c.now
+		if s.plan.Barrier && len(sh.queue) > 0 {
+			timers = timers && elements // a shard's input goes before its timers
+		}
+		if (elements && n > 0) || (timers && c.sidesReady(s)) {
+			ready = append(ready, i)
+			total += n
+		}
+	}
+	for len(ready) > 0 && free > 0 {
+		n := (len(ready) + free - 1) / free
+		if total < smallBundle {
+			n = len(ready)
+		}
+		c.launchShards(s, ready[:n], elements)
+		ready = ready[n:]
+		free--
+	}
+}
+
+// readyElements counts the elements of a shard that may be processed.
+func (sh *shard) readyElements(now int64) (n int64) {
+	for _, it := range sh.queue {
+		if it.ready <= now {
+			n += max(it.block.Count, 1)
+		}
+	}
+	return n
+}
+
+// launchShards starts one bundle over some shards, within the bundle limits
+// unless the stage needs its whole input at once.
+func (c *Core) launchShards(s *stage, shards []int, elements bool) {
+	items := make([][]item, len(shards))
+	leased := append([]int(nil), shards...)
+	if elements {
+		var count, bytes int64
+		for i, sh := range leased {
+			n := 0
+			for _, it := range s.shards[sh].queue {
+				full := count > c.cfg.BundleElements || bytes > c.cfg.BundleBytes
+				if full && n > 0 && !s.plan.Barrier {
+					break
+				}
+				count += it.block.Count
+				bytes += it.block.Bytes
+				n++
+			}
+			items[i] = s.take(sh, n, c.now)
+		}
+	}
+	c.launch(s, leased, items, 0)
+}
+
+// splitForIdle splits long bundles when workers of their environment have
+// nothing to do, and checkpoints those whose output is waited for.
+func (c *Core) splitForIdle() {
+	var ids []uint64
+	for id, b := range c.bundles {
+		if b.state == running && splittable(b) && b.splitAt <= c.now {
+			ids = append(ids, id)
+		}
+	}
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	for _, id := range ids {
+		b := c.bundles[id]
+		unbounded := b.stage.unbounded
+		idle := c.free(b.stage) > 0 && b.stage.blocks == 0
+		switch {
+		case unbounded && c.now-b.started >= c.cfg.BundleMS:
+			c.emit(SplitBundle{Bundle: id, Attempt: b.attempt, Fractions: []float64{0}})
+		case idle && !unbounded:
+			// Half of what is left becomes a block of its own, and so does the
+			// other half: both go on side by side once this bundle, which ends
+			// here, is committed.
+			c.emit(SplitBundle{Bundle: id, Attempt: b.attempt, Fractions: []float64{0.5, 0}})
+		}
+		b.splitAt = c.now + c.cfg.IdleSplitMS
+	}
+}
+
+func splittable(b *bundle) bool {
+	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed
+}
+
+// wakeTime is the earliest processing time at which something can become
+// ready by itself.
+func (c *Core) wakeTime() int64 {
+	t := never
+	for _, s := range c.stages {
+		t = min(t, s.nextProc(c.now))
+	}
+	for _, b := range c.bundles {
+		switch {
+		case b.state == waiting:
+			t = min(t, b.retryAt)
+		case b.state == running && splittable(b):
+			t = min(t, max(b.splitAt, c.now+1))
+		}
+	}
+	return t
+}
+
+// wake asks for the clock when it will be needed.
+func (c *Core) wake() {
+	t := c.wakeTime()
+	if t == never {
+		return
+	}
+	t = max(t, c.now+1) - c.skew
+	if t != c.woken {
+		c.woken = t
+		c.emit(WakeAt{AtMS: t})
+	}
+}

@@ -1,0 +1,167 @@
+package core
+
+import (
+	"math"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/watermark"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+)
+
+// never is a processing time that does not come.
+const never = int64(math.MaxInt64)
+
+// item is a block in a queue.
+type item struct {
+	block commit.Block
+	hold  timestamp.Time // what the block holds the watermark at
+	ready int64          // processing time before which it rests (residuals)
+}
+
+// shard is the part of a stage that one bundle can lease. A stage without keys
+// has one, of which a bundle takes blocks without a lease.
+type shard struct {
+	queue     []item
+	leased    bool
+	nextEvent timestamp.Time
+	nextProc  int64
+	hold      timestamp.Time
+}
+
+// side is one side input of a stage.
+type side struct {
+	producers []watermark.Source
+	bounded   bool
+	seen      bool // some data has arrived
+}
+
+// stage is the state of one stage.
+type stage struct {
+	plan     *plan.Stage
+	shards   []shard
+	sides    []side
+	queued   int64 // elements in queues
+	blocks   int   // blocks in queues
+	inflight int   // bundles
+	// flight counts the holds of leased items, so that their minimum is known.
+	flight map[timestamp.Time]int
+	// unbounded: some collection of the stage is, so its output may be waited
+	// for while a bundle runs.
+	unbounded bool
+	// event is the next TestStream event, for TestStream stages.
+	event int
+	// impulse: an Impulse stage has yet to fire.
+	impulse bool
+}
+
+func newStage(p *plan.Stage, shards int) *stage {
+	n := 1
+	if p.Keyed {
+		n = shards
+	}
+	s := &stage{plan: p, shards: make([]shard, n), flight: map[timestamp.Time]int{}}
+	for i := range s.shards {
+		s.shards[i] = shard{nextEvent: commit.None, nextProc: never, hold: commit.None}
+	}
+	for _, si := range p.SideInputs {
+		s.sides = append(s.sides, side{bounded: si.Collection == nil || si.Collection.Bounded})
+	}
+	for _, pc := range p.Descriptor.GetPcollections() {
+		s.unbounded = s.unbounded || pc.GetIsBounded() == pipepb.IsBounded_UNBOUNDED
+	}
+	s.impulse = p.Kind == plan.Impulse
+	return s
+}
+
+// push puts an item at the end of a shard's queue.
+func (s *stage) push(shard int, it item) {
+	s.shards[shard].queue = append(s.shards[shard].queue, it)
+	s.queued += it.block.Count
+	s.blocks++
+}
+
+// take removes the first n ready items of a shard's queue.
+func (s *stage) take(shard, n int, now int64) []item {
+	sh := &s.shards[shard]
+	var taken, rest []item
+	for i, it := range sh.queue {
+		if len(taken) == n {
+			rest = append(rest, sh.queue[i:]...)
+			break
+		}
+		if it.ready > now {
+			rest = append(rest, it)
+			continue
+		}
+		taken = append(taken, it)
+		s.queued -= it.block.Count
+		s.blocks--
+	}
+	sh.queue = rest
+	return taken
+}
+
+// pending says whether there is work that has not been committed.
+func (s *stage) pending() bool {
+	return s.blocks > 0 || s.inflight > 0 || s.impulse || s.eventsLeft()
+}
+
+func (s *stage) eventsLeft() bool {
+	return s.plan.Kind == plan.TestStream && s.event < len(s.plan.TestStream.GetEvents())
+}
+
+// timersLeft says whether a timer is set that can still fire.
+func (s *stage) timersLeft() bool {
+	for i := range s.shards {
+		if s.shards[i].nextEvent <= timestamp.Max || s.shards[i].nextProc != never {
+			return true
+		}
+	}
+	return false
+}
+
+// work is the smallest hold of everything queued or in flight.
+func (s *stage) work() timestamp.Time {
+	if s.impulse {
+		return timestamp.Min
+	}
+	t := commit.None
+	for i := range s.shards {
+		for _, it := range s.shards[i].queue {
+			t = min(t, it.hold)
+		}
+	}
+	for h := range s.flight {
+		t = min(t, h)
+	}
+	return t
+}
+
+// hold is the smallest hold of state and timers.
+func (s *stage) hold() timestamp.Time {
+	t := commit.None
+	for i := range s.shards {
+		t = min(t, s.shards[i].hold)
+	}
+	return t
+}
+
+// nextProc is when the stage next wants to be woken: a timer or a resting
+// residual. What is due already waits for something else than the clock.
+func (s *stage) nextProc(now int64) int64 {
+	t := never
+	for i := range s.shards {
+		if sh := &s.shards[i]; !sh.leased && sh.nextProc > now {
+			t = min(t, sh.nextProc)
+		}
+		for _, it := range s.shards[i].queue {
+			if it.ready > now {
+				t = min(t, it.ready)
+			}
+		}
+	}
+	return t
+}

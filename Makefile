@@ -1,0 +1,83 @@
+# Everything of Pharos that a developer or a continuous-integration machine runs. `make help` lists it.
+# What it downloads or builds beside the Go build cache goes to .cache/ and bin/, both ignored by git.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GO ?= go
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+CONFORM := $(GO) run ./conformance/run --serve bin/pharos
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/pharos
+	$(GO) build -o bin/pharos ./cmd/pharos
+
+.PHONY: test
+test: ## everything CI checks, from a clean clone: lint, unit tests, fuzzing, demo, conformance
+	scripts/ci.sh
+
+.PHONY: test-go
+test-go: ## the Go tests only
+	$(GO) test ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, generated documents up to date
+	scripts/lint.sh
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (default 60s)
+	scripts/fuzz.sh
+
+.PHONY: demo
+demo: ## a Python and a Go word count of the King James Bible, through the runner, checked
+	scripts/demo.sh
+
+.PHONY: bench
+bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")
+	$(GO) run ./bench/compare $(ARGS)
+
+.PHONY: conformance
+conformance: conformance-java conformance-python conformance-go conformance-typescript conformance-xlang ## every kit, whole
+
+.PHONY: conformance-python
+conformance-python: build setup-python ## Beam's Python tests (ARGS="-k REGEX")
+	$(CONFORM) --kit python $(ARGS)
+
+.PHONY: conformance-java
+conformance-java: build setup-java ## Beam's Java ValidatesRunner tests
+	$(CONFORM) --kit java $(ARGS)
+
+.PHONY: conformance-go
+conformance-go: build setup-go setup-python ## Beam's Go tests
+	$(CONFORM) --kit go $(ARGS)
+
+.PHONY: conformance-typescript
+conformance-typescript: build setup-node setup-python ## Beam's TypeScript tests and ours
+	$(CONFORM) --kit typescript $(ARGS)
+
+.PHONY: conformance-xlang
+conformance-xlang: build setup-java setup-python ## a pipeline of Java and Python
+	$(CONFORM) --kit xlang $(ARGS)
+
+.PHONY: setup-python setup-java setup-go setup-node setup-prism
+setup-python: ## .cache/venv with Beam's Python SDK
+	@scripts/setup-python.sh
+setup-java: ## Beam's Java SDK from Maven, and our kit compiled
+	@scripts/setup-java.sh
+setup-go: ## Beam's Go tests, compiled (long the first time)
+	@scripts/setup-go.sh
+setup-node: ## Beam's TypeScript SDK from npm, and our kit compiled
+	@scripts/setup-node.sh
+setup-prism: ## .cache/bin/prism, Beam's own runner, to compare with
+	@scripts/setup-prism.sh
+
+.PHONY: docs
+docs: ## write the generated documents again
+	$(GO) run ./conformance/report
+
+.PHONY: clean
+clean: ## remove what make has built and downloaded
+	rm -rf bin .cache conformance/results bench/results conformance/java/target

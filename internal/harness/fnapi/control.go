@@ -1,0 +1,121 @@
+package fnapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// errControlEnded is the cause of death of a worker that ended its control
+// stream by itself.
+var errControlEnded = errors.New("it ended its control stream")
+
+// sendHeaders sends the response headers right away: TypeScript and others
+// wait for them before they trust a stream.
+func sendHeaders(s grpc.ServerStream) error { return s.SendHeader(metadata.MD{}) }
+
+// Control is a worker's control stream; its end is the worker's death.
+func (v *services) Control(stream fnpb.BeamFnControl_ControlServer) error {
+	h, err := v.s.lookup(stream.Context())
+	if err != nil {
+		return err
+	}
+	if err := sendHeaders(stream); err != nil {
+		return err
+	}
+	if h == nil {
+		return nil // a finished worker that came late: no more work
+	}
+	h.mu.Lock()
+	if h.connected {
+		h.mu.Unlock()
+		return status.Error(codes.AlreadyExists, "this worker has a control stream already")
+	}
+	h.connected = true
+	h.mu.Unlock()
+	close(h.ready)
+
+	received := make(chan error, 1)
+	sent := make(chan error, 1)
+	go func() { received <- h.receiveControl(stream) }()
+	go func() { sent <- h.writeControl(stream) }()
+	select {
+	case err := <-received:
+		h.Close(err)
+		return nil
+	case err := <-sent:
+		h.Close(fmt.Errorf("its control stream broke: %w", err))
+		return nil
+	case <-h.done:
+		return nil // half-close: the worker shuts down
+	}
+}
+
+// receiveControl routes responses until the stream ends.
+func (h *Harness) receiveControl(stream fnpb.BeamFnControl_ControlServer) error {
+	for {
+		r, err := stream.Recv()
+		if err == io.EOF {
+			return errControlEnded
+		}
+		if err != nil {
+			return fmt.Errorf("its control stream broke: %w", err)
+		}
+		h.respond(r)
+	}
+}
+
+// respond routes one response to who waits for it.
+func (h *Harness) respond(r *fnpb.InstructionResponse) {
+	id := r.GetInstructionId()
+	h.mu.Lock()
+	answer := h.calls[id]
+	delete(h.calls, id)
+	i := h.instructions[id]
+	h.mu.Unlock()
+	switch {
+	case answer != nil:
+		answer <- r // has room for the only response
+	case i != nil:
+		i.respond(r)
+	default:
+		h.srv.log.Debug("response to an instruction that nobody waits for", "worker", h.cfg.Name, "instruction", id)
+	}
+}
+
+// writeControl sends queued requests until the harness is closed.
+func (h *Harness) writeControl(stream fnpb.BeamFnControl_ControlServer) error {
+	for {
+		select {
+		case req := <-h.controlQ:
+			if err := stream.Send(req); err != nil {
+				return err
+			}
+		case <-h.done:
+			return nil
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+// linger waits, once the harness is closed, for the worker to end a stream
+// whose receiving half reports to received. The worker gets to send its last
+// log lines, and its last state requests are answered, before it is cut off.
+func linger(received <-chan error) error {
+	t := time.NewTimer(lingerTimeout)
+	defer t.Stop()
+	select {
+	case <-received:
+		return nil
+	case <-t.C:
+		return status.Error(codes.Canceled, "the worker was closed")
+	}
+}

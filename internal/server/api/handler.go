@@ -1,0 +1,164 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+
+	"github.com/pharos-beam/pharos/internal/server"
+)
+
+// Handler serves the JSON views below /api/.
+//
+//	GET  /api/version
+//	GET  /api/jobs
+//	GET  /api/jobs/{id}
+//	GET  /api/jobs/{id}/metrics
+//	GET  /api/jobs/{id}/plan            ?format=text
+//	GET  /api/jobs/{id}/messages        NDJSON; ?follow=true until the job ends
+//	GET  /api/jobs/{id}/logs            NDJSON; ?follow=true until the job ends
+//	POST /api/jobs/{id}/cancel
+//	POST /api/jobs/{id}/drain
+//
+// An error is {"error": "…"} with a fitting status.
+func Handler(jobs server.Jobs, version string) http.Handler {
+	h := &handler{jobs: jobs}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/version", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"version": version})
+	})
+	mux.HandleFunc("GET /api/jobs", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"jobs": List(jobs)})
+	})
+	mux.HandleFunc("GET /api/jobs/{id}", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
+		writeJSON(w, http.StatusOK, Describe(j))
+	}))
+	mux.HandleFunc("GET /api/jobs/{id}/metrics", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
+		writeJSON(w, http.StatusOK, Metrics(j))
+	}))
+	mux.HandleFunc("GET /api/jobs/{id}/plan", h.job(servePlan))
+	mux.HandleFunc("GET /api/jobs/{id}/messages", h.job(serveMessages))
+	mux.HandleFunc("GET /api/jobs/{id}/logs", h.job(serveLogs))
+	mux.HandleFunc("POST /api/jobs/{id}/cancel", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
+		j.Cancel()
+		writeJSON(w, http.StatusOK, summarize(j))
+	}))
+	mux.HandleFunc("POST /api/jobs/{id}/drain", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
+		if err := j.Drain(); err != nil {
+			writeError(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, summarize(j))
+	}))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusNotFound, errorView{"there is nothing at this address"})
+	})
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+type handler struct{ jobs server.Jobs }
+
+type errorView struct {
+	Error string `json:"error"`
+}
+
+// job finds the job that a request is about.
+func (h *handler) job(fn func(http.ResponseWriter, *http.Request, server.Job)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		j, ok := h.jobs.Job(r.PathValue("id"))
+		if !ok {
+			writeJSON(w, http.StatusNotFound, errorView{"no such job: " + r.PathValue("id")})
+			return
+		}
+		fn(w, r, j)
+	}
+}
+
+func servePlan(w http.ResponseWriter, r *http.Request, j server.Job) {
+	v := NewPlanView(j.Plan())
+	if r.FormValue("format") != "text" {
+		writeJSON(w, http.StatusOK, v)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_ = v.WriteText(w) // the client has gone
+}
+
+func serveMessages(w http.ResponseWriter, r *http.Request, j server.Job) {
+	if !follow(r) {
+		list, _ := messages(j)
+		writeLines(w, seq(list))
+		return
+	}
+	writeLines(w, func(yield func(Message) bool) {
+		for e := range j.Events(r.Context()) {
+			if !yield(message(e)) {
+				return
+			}
+		}
+	})
+}
+
+func serveLogs(w http.ResponseWriter, r *http.Request, j server.Job) {
+	writeLines(w, func(yield func(LogLine) bool) {
+		for l := range j.Logs(r.Context(), follow(r)) {
+			if !yield(logLine(l)) {
+				return
+			}
+		}
+	})
+}
+
+func follow(r *http.Request) bool {
+	f := r.FormValue("follow")
+	return f == "true" || f == "1"
+}
+
+func seq[T any](list []T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, v := range list {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// writeLines writes one JSON value per line, each as soon as it is there.
+func writeLines[T any](w http.ResponseWriter, values iter.Seq[T]) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	flush := http.NewResponseController(w)
+	_ = flush.Flush() // a follower wants to know at once that it is connected
+	enc := json.NewEncoder(w)
+	for v := range values {
+		if enc.Encode(v) != nil {
+			return // the client has gone
+		}
+		_ = flush.Flush()
+	}
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // the client has gone
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	code := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, server.ErrNotFound):
+		code = http.StatusNotFound
+	case errors.Is(err, server.ErrState):
+		code = http.StatusConflict
+	case errors.Is(err, server.ErrUnimplemented):
+		code = http.StatusNotImplemented
+	}
+	writeJSON(w, code, errorView{err.Error()})
+}

@@ -1,0 +1,194 @@
+// Package api is what people and programs see of jobs over HTTP: a view, a
+// plain struct with JSON names, for each question, and handlers that serve
+// them. The command line and the pages use the same views.
+//
+// Invariants:
+//   - A view is a copy; nothing in it changes when the job does.
+//   - Lists are never null in JSON, and their order is stable.
+//   - What changes a job is a POST, and refused when a page of another site
+//     sends it.
+package api
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/server"
+)
+
+// Summary is a job in a list.
+type Summary struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	Terminal bool      `json:"terminal"`
+	Created  time.Time `json:"created"`
+	Since    time.Time `json:"since"` // of the state
+}
+
+// Elapsed is how long the job has been, or was, under way.
+func (s Summary) Elapsed(now time.Time) time.Duration {
+	if s.Terminal {
+		now = s.Since
+	}
+	return now.Sub(s.Created).Round(100 * time.Millisecond)
+}
+
+// JobView describes one job.
+type JobView struct {
+	Summary
+	PreparationID string    `json:"preparation_id"`
+	Error         string    `json:"error,omitempty"` // the last error message of a failed job
+	Stages        []Stage   `json:"stages"`
+	Messages      []Message `json:"messages"` // the newest maxMessages
+}
+
+// Stage is how far a stage is.
+type Stage struct {
+	Stage       int    `json:"stage"`
+	Name        string `json:"name"`
+	State       string `json:"state"`
+	Input       int64  `json:"input_elements"`
+	Output      int64  `json:"output_elements"`
+	Pending     int64  `json:"pending_elements"`
+	InFlight    int64  `json:"in_flight_bundles"`
+	Watermark   string `json:"watermark"`
+	WatermarkMS int64  `json:"watermark_ms"`
+	Waiting     string `json:"waiting,omitempty"`
+	// Bounded: the stage will end by itself, and so a share done makes sense.
+	Bounded bool `json:"bounded"`
+	// Done is the share of the input seen so far that has been processed, 0..1;
+	// it is 1 when the stage has ended.
+	Done float64 `json:"done"`
+}
+
+// Percent is Done in percent, for pages.
+func (s Stage) Percent() int { return int(s.Done * 100) }
+
+// Message is a message of a job, or a change of its state.
+type Message struct {
+	At         time.Time `json:"at"`
+	State      string    `json:"state,omitempty"` // a change of state, otherwise a message:
+	Importance string    `json:"importance,omitempty"`
+	Text       string    `json:"text,omitempty"`
+}
+
+// LogLine is a log entry.
+type LogLine struct {
+	At          time.Time `json:"at"`
+	Severity    string    `json:"severity"`
+	Message     string    `json:"message"`
+	Transform   string    `json:"transform,omitempty"`
+	Worker      string    `json:"worker,omitempty"`
+	Instruction string    `json:"instruction,omitempty"`
+	Logger      string    `json:"logger,omitempty"`
+}
+
+// maxMessages is how many messages a JobView carries.
+const maxMessages = 200
+
+// List returns all jobs, newest first.
+func List(jobs server.Jobs) []Summary {
+	out := []Summary{}
+	for _, j := range jobs.Jobs() {
+		out = append(out, summarize(j))
+	}
+	sort.SliceStable(out, func(a, b int) bool { return out[a].Created.After(out[b].Created) })
+	return out
+}
+
+func summarize(j server.Job) Summary {
+	st, since := j.State()
+	return Summary{ID: j.ID(), Name: j.Name(), State: st.String(), Terminal: server.Terminal(st), Created: j.Created(), Since: since}
+}
+
+// Describe returns one job in full.
+func Describe(j server.Job) JobView {
+	v := JobView{Summary: summarize(j), PreparationID: j.PreparationID(), Stages: stages(j)}
+	v.Messages, v.Error = messages(j)
+	if v.State != jobpb.JobState_FAILED.String() {
+		v.Error = ""
+	}
+	return v
+}
+
+func stages(j server.Job) []Stage {
+	out := []Stage{}
+	p := j.Plan()
+	for _, s := range j.Progress() {
+		v := Stage{
+			Stage: s.Stage, Name: s.Name, State: s.State,
+			Input: s.InputElements, Output: s.OutputElements, Pending: s.PendingElements, InFlight: s.InFlight,
+			Watermark: s.Watermark.String(), WatermarkMS: int64(s.Watermark), Waiting: s.Waiting,
+			Bounded: true,
+		}
+		if p != nil && s.Stage >= 0 && s.Stage < len(p.Stages) && p.Stages[s.Stage].Input != nil {
+			v.Bounded = p.Stages[s.Stage].Input.Bounded
+		}
+		v.Done = share(s)
+		out = append(out, v)
+	}
+	return out
+}
+
+// share is the part of a stage's known input that is done. A stage whose input
+// has not ended never shows as complete.
+func share(s server.StageProgress) float64 {
+	if s.Watermark >= timestamp.Max && s.PendingElements == 0 && s.InFlight == 0 {
+		return 1
+	}
+	if all := s.InputElements + s.PendingElements; all > 0 && s.InputElements > 0 {
+		return min(0.99, float64(s.InputElements)/float64(all))
+	}
+	return 0
+}
+
+// messages returns the newest messages and the text of the last error.
+func messages(j server.Job) (out []Message, lastError string) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel() // only what has happened so far
+	out = []Message{}
+	for e := range j.Events(ended) {
+		m := message(e)
+		if m.Importance == "ERROR" {
+			lastError = m.Text
+		}
+		out = append(out, m)
+	}
+	return out[max(0, len(out)-maxMessages):], lastError
+}
+
+func message(e server.Event) Message {
+	if e.Message == nil {
+		return Message{At: e.At, State: e.State.String()}
+	}
+	return Message{At: e.At, Importance: importance(e.Message.GetImportance()), Text: e.Message.GetMessageText()}
+}
+
+func importance(i jobpb.JobMessage_MessageImportance) string {
+	switch i {
+	case jobpb.JobMessage_JOB_MESSAGE_ERROR:
+		return "ERROR"
+	case jobpb.JobMessage_JOB_MESSAGE_WARNING:
+		return "WARNING"
+	case jobpb.JobMessage_JOB_MESSAGE_DETAILED:
+		return "DETAILED"
+	case jobpb.JobMessage_JOB_MESSAGE_DEBUG:
+		return "DEBUG"
+	}
+	return "BASIC"
+}
+
+func logLine(l server.LogLine) LogLine { return LogLine(l) }
+
+// Logs returns the newest n log lines that a job keeps.
+func Logs(j server.Job, n int) []LogLine {
+	out := []LogLine{}
+	for l := range j.Logs(context.Background(), false) {
+		out = append(out, logLine(l))
+	}
+	return out[max(0, len(out)-n):]
+}

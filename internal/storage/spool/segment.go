@@ -1,0 +1,173 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const (
+	// segmentBytesMax is the size from which a segment is full. It is what a
+	// single block that is still needed keeps on disk at most, beside itself.
+	segmentBytesMax = 64 << 20
+	segmentSuffix   = ".seg"
+
+	headerBytes = 24
+	headerMagic = 0x50485342 // "PHSB"
+
+	// copyBytesMax is the size up to which blocks are gathered in a buffer
+	// rather than written on their own; bufferBytes is the buffer's size.
+	copyBytesMax = 64 << 10
+	bufferBytes  = 1 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// segment is a file of blocks. Its fields are guarded by Spool.mu, but for the
+// file and what sync guards.
+type segment struct {
+	number uint64
+	path   string
+	file   *os.File
+	spool  *Spool
+
+	size   int64
+	live   int  // blocks that have not been dropped
+	refs   int  // uses of the file that must end before it is closed
+	sealed bool // never written again
+	gone   bool // to be closed with the last use
+
+	syncing sync.Mutex
+	synced  int64 // size when last synced; guarded by syncing
+}
+
+func segmentPath(dir string, number uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%012d%s", number, segmentSuffix))
+}
+
+func segmentNumber(name string) (uint64, bool) {
+	base, ok := strings.CutSuffix(name, segmentSuffix)
+	n, err := strconv.ParseUint(base, 10, 64)
+	return n, ok && err == nil
+}
+
+func createSegment(dir string, number uint64) (*segment, error) {
+	path := segmentPath(dir, number)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	return &segment{number: number, path: path, file: f}, nil
+}
+
+// write writes a batch at the offsets it says and fills in the checksums. buf
+// is scratch memory. The caller has the writer's lock.
+func (g *segment) write(batch []pending, buf *[]byte) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if *buf == nil {
+		*buf = make([]byte, 0, bufferBytes+copyBytesMax+headerBytes)
+	}
+	b, at := (*buf)[:0], batch[0].off
+	flush := func(p []byte) error {
+		if _, err := g.file.WriteAt(p, at); err != nil {
+			return fmt.Errorf("write segment %d: %w", g.number, err)
+		}
+		at += int64(len(p))
+		return nil
+	}
+	for i := range batch {
+		p := &batch[i]
+		p.sum = crc32.Checksum(p.data, castagnoli)
+		b = appendHeader(b, p.id, len(p.data), p.sum)
+		small := len(p.data) <= copyBytesMax
+		if small {
+			b = append(b, p.data...)
+		}
+		if !small || len(b) >= bufferBytes || i == len(batch)-1 {
+			if err := flush(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+		if !small {
+			if err := flush(p.data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func appendHeader(b []byte, id uint64, size int, sum uint32) []byte {
+	n := len(b)
+	b = binary.LittleEndian.AppendUint32(b, headerMagic)
+	b = binary.LittleEndian.AppendUint32(b, uint32(size))
+	b = binary.LittleEndian.AppendUint64(b, id)
+	b = binary.LittleEndian.AppendUint32(b, sum)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[n:], castagnoli))
+}
+
+func parseHeader(b []byte) (id uint64, size int64, sum uint32, ok bool) {
+	ok = binary.LittleEndian.Uint32(b) == headerMagic &&
+		binary.LittleEndian.Uint32(b[20:]) == crc32.Checksum(b[:20], castagnoli)
+	return binary.LittleEndian.Uint64(b[8:]), int64(binary.LittleEndian.Uint32(b[4:])), binary.LittleEndian.Uint32(b[16:]), ok
+}
+
+// read reads and checks the data of a block.
+func (g *segment) read(off, size int64, sum uint32) ([]byte, error) {
+	data := make([]byte, size)
+	if _, err := g.file.ReadAt(data, off); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%w: segment %d is cut", ErrCorrupt, g.number)
+		}
+		return nil, fmt.Errorf("read segment %d: %w", g.number, err)
+	}
+	if crc32.Checksum(data, castagnoli) != sum {
+		return nil, fmt.Errorf("%w: checksum of %d bytes at offset %d of segment %d", ErrCorrupt, size, off, g.number)
+	}
+	return data, nil
+}
+
+// remove deletes the file of a retired segment. Reads under way go on.
+func (g *segment) remove() {
+	os.Remove(g.path) // what remains goes with the directory, or at the next opening
+	g.spool.release(g)
+}
+
+// sync makes the first size bytes durable. size is what the file had when the
+// caller looked; another caller may have synced it since.
+func (g *segment) sync(size int64, dir string) error {
+	g.syncing.Lock()
+	defer g.syncing.Unlock()
+	if g.synced >= size {
+		return nil
+	}
+	if g.synced == 0 {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("sync directory of segment %d: %w", g.number, err)
+		}
+	}
+	if err := g.file.Sync(); err != nil {
+		return fmt.Errorf("sync segment %d: %w", g.number, err)
+	}
+	g.synced = size
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -65,7 +65,10 @@ type Stage struct {
 	// Splittable: the stage starts with process_sized_elements_and_restrictions,
 	// so its bundles can be split and can leave residuals.
 	Splittable bool
-	// ExpiryTimer: families of @OnWindowExpiration, by transform id.
+	// Spread: the input passed a Reshuffle or the like, so its elements are to be
+	// spread over workers even when they are few.
+	Spread bool
+	// ExpiryTimers: families of @OnWindowExpiration, by transform id.
 	ExpiryTimers map[string]string
 	Group        *GroupSpec // Group stages only
 	TestStream   *pipepb.TestStreamPayload

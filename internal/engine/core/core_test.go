@@ -1,0 +1,252 @@
+package core
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// world carries out the effects of a core in a random order, with failures,
+// and checks the invariants. Elements are only counted: each stage hands on
+// what it reads, times its fan-out.
+type world struct {
+	t        *testing.T
+	rng      *rand.Rand
+	plan     *plan.Plan
+	core     *Core
+	fail     float64 // probability that an attempt fails
+	events   []Event // what the core has not been told yet
+	leased   map[[2]int]uint64
+	live     map[uint64]int // blocks by the stage that reads them
+	nextID   uint64
+	read     []int64 // elements read and committed, by stage
+	written  []int64 // elements sent to a stage and committed
+	fanout   int64
+	finished *Finish
+	records  map[uint64]*commit.Record
+	reads    map[uint64]int64
+	now      int64
+	log      []string
+}
+
+func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {
+	return &world{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), plan: p, core: New(p, cfg), leased: map[[2]int]uint64{},
+		live: map[uint64]int{}, read: make([]int64, len(p.Stages)), written: make([]int64, len(p.Stages)), fanout: 3,
+		records: map[uint64]*commit.Record{}, reads: map[uint64]int64{},
+	}
+}
+
+func (w *world) run() *Finish {
+	w.tell(Start{NowMS: w.now})
+	for steps := 0; w.finished == nil; steps++ {
+		if steps > 100_000 {
+			w.t.Fatal("the job does not end")
+		}
+		if len(w.events) == 0 {
+			w.now += 1000
+			w.tell(ClockAdvanced{NowMS: w.now})
+			continue
+		}
+		i := w.rng.IntN(len(w.events))
+		ev := w.events[i]
+		w.events = append(w.events[:i], w.events[i+1:]...)
+		w.tell(ev)
+	}
+	return w.finished
+}
+
+func (w *world) tell(ev Event) {
+	before := make([]timestamp.Time, len(w.plan.Stages))
+	for i := range before {
+		before[i] = w.core.Status(i).Output
+	}
+	if d, ok := ev.(CommitDurable); ok {
+		w.durable(d.Bundles)
+	}
+	for _, eff := range w.core.Step(ev) {
+		w.carry(eff)
+	}
+	for i := range before {
+		st := w.core.Status(i)
+		if st.Output < before[i] {
+			w.t.Fatalf("the output watermark of stage %d fell from %v to %v", i, before[i], st.Output)
+		}
+		if st.Output > st.Input {
+			w.t.Fatalf("stage %d: output watermark %v beyond input %v", i, st.Output, st.Input)
+		}
+	}
+}
+
+func (w *world) durable(bundles []uint64) {
+	for _, id := range bundles {
+		r := w.records[id]
+		w.read[r.Stage] += w.reads[id]
+		for k, b := range w.leased {
+			if b == id {
+				delete(w.leased, k)
+			}
+		}
+		for _, o := range r.Outputs {
+			to := w.plan.Stages[r.Stage].Outputs[o.Port].Consumers[o.Consumer]
+			if to.Side < 0 {
+				w.written[to.Stage] += o.Block.Count
+			}
+		}
+	}
+}
+
+func (w *world) carry(eff Effect) {
+	switch e := eff.(type) {
+	case StartBundle:
+		w.start(e)
+	case Commit:
+		w.events = append(w.events, CommitDurable{Bundles: []uint64{e.Record.Bundle}})
+	case DropBlocks:
+		for _, id := range e.IDs {
+			if _, ok := w.live[id]; !ok {
+				w.t.Fatalf("block %d dropped twice", id)
+			}
+			delete(w.live, id)
+		}
+	case Finish:
+		w.finished = &e
+	}
+}
+
+// start checks the leases and answers with success or failure, some answers
+// twice or late.
+func (w *world) start(e StartBundle) {
+	s := w.plan.Stages[e.Stage]
+	var n int64
+	for _, l := range e.Leases {
+		if s.Keyed {
+			k := [2]int{e.Stage, l.Shard}
+			if b, ok := w.leased[k]; ok && b != e.Bundle {
+				w.t.Fatalf("shard %d of stage %d leased to bundles %d and %d", l.Shard, e.Stage, b, e.Bundle)
+			}
+			w.leased[k] = e.Bundle
+		}
+		for _, b := range l.Blocks {
+			if w.live[b.ID] != e.Stage {
+				w.t.Fatalf("bundle %d of stage %d got block %d, which is not its own", e.Bundle, e.Stage, b.ID)
+			}
+			n += b.Count
+		}
+	}
+	if w.rng.Float64() < w.fail {
+		w.events = append(w.events, BundleFailed{Bundle: e.Bundle, Attempt: e.Attempt, Err: "boom"})
+		return
+	}
+	r := &commit.Record{Stage: e.Stage, Bundle: e.Bundle, Attempt: e.Attempt}
+	out := n * w.fanout
+	if s.Kind == plan.Impulse {
+		out = 1
+	}
+	for port, o := range s.Outputs {
+		for c, to := range o.Consumers {
+			w.output(r, port, c, to, out)
+		}
+	}
+	w.records[e.Bundle] = r
+	w.reads[e.Bundle] = n
+	w.events = append(w.events, BundleFinished{Record: r})
+	if w.rng.IntN(4) == 0 {
+		late := *r
+		late.Attempt--
+		w.events = append(w.events, BundleFinished{Record: &late})
+	}
+}
+
+func (w *world) output(r *commit.Record, port, consumer int, to plan.Consumer, n int64) {
+	shards := 1
+	if w.plan.Stages[to.Stage].Keyed {
+		shards = w.core.cfg.Shards
+	}
+	for n > 0 {
+		k := 1 + w.rng.Int64N(n)
+		n -= k
+		w.nextID++
+		if to.Side < 0 {
+			w.live[w.nextID] = to.Stage
+		}
+		r.Outputs = append(r.Outputs, commit.Output{
+			Port: port, Consumer: consumer, Shard: w.rng.IntN(shards),
+			Block: commit.Block{ID: w.nextID, Count: k, Bytes: k * 10, Min: timestamp.Min},
+		})
+	}
+}
+
+// chain is impulse → sdk → group → sdk, with a side branch.
+func chain() *plan.Plan {
+	coll := func(id string) *plan.Collection { return &plan.Collection{ID: id, Bounded: true} }
+	to := func(stage, side int) plan.Consumer { return plan.Consumer{Stage: stage, Side: side} }
+	return &plan.Plan{Stages: []*plan.Stage{
+		{Index: 0, Name: "impulse", Kind: plan.Impulse, Outputs: []*plan.Output{{Collection: coll("i"), Consumers: []plan.Consumer{to(1, -1), to(2, -1)}}}},
+		{Index: 1, Name: "read", Kind: plan.SDK, Environment: "e", Input: coll("i"), Outputs: []*plan.Output{{Collection: coll("r"), Consumers: []plan.Consumer{to(3, -1)}}}},
+		{Index: 2, Name: "side", Kind: plan.SDK, Environment: "e", Input: coll("i"), Outputs: []*plan.Output{{Collection: coll("s"), Consumers: []plan.Consumer{to(4, 0)}}}},
+		{Index: 3, Name: "group", Kind: plan.Group, Keyed: true, Barrier: true, Group: &plan.GroupSpec{Strategy: plan.Shuffle}, Input: coll("r"), Outputs: []*plan.Output{{Collection: coll("g"), Consumers: []plan.Consumer{to(4, -1), to(5, -1)}}}},
+		{Index: 4, Name: "join", Kind: plan.SDK, Environment: "e", Input: coll("g"), SideInputs: []*plan.SideInput{{Collection: coll("s")}}},
+		{Index: 5, Name: "state", Kind: plan.SDK, Keyed: true, Environment: "e", Input: coll("g")},
+	}}
+}
+
+func TestJobCompletes(t *testing.T) {
+	for seed := range uint64(300) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWorld(t, seed, chain(), Config{Shards: 4, MaxAttempts: 100, Slots: map[string]int{"e": 2}, RunnerSlots: 2})
+			w.fail = float64(seed%4) / 10
+			end := w.run()
+			if end.Err != "" || end.Cancelled {
+				t.Fatalf("finish = %+v", *end)
+			}
+			for i := range w.read {
+				if w.read[i] != w.written[i] {
+					t.Errorf("stage %d: %d elements were sent, %d read", i, w.written[i], w.read[i])
+				}
+			}
+			if len(w.live) != 0 {
+				t.Errorf("blocks left: %v", w.live)
+			}
+		})
+	}
+}
+
+func TestFailsAfterMaxAttempts(t *testing.T) {
+	w := newWorld(t, 1, chain(), Config{Slots: map[string]int{"e": 2}})
+	w.fail = 1
+	end := w.run()
+	if want := "stage impulse failed (4 attempts): boom"; end.Err != want {
+		t.Errorf("Finish.Err = %q, want %q", end.Err, want)
+	}
+}
+
+func TestPermanentFailureIsNotRetried(t *testing.T) {
+	c := New(chain(), Config{})
+	start := c.Step(Start{})[0].(StartBundle)
+	for _, eff := range c.Step(BundleFailed{Bundle: start.Bundle, Attempt: start.Attempt, Err: "no such worker", Permanent: true}) {
+		if f, ok := eff.(Finish); ok {
+			if want := "stage impulse failed: no such worker"; f.Err != want {
+				t.Errorf("Finish.Err = %q, want %q", f.Err, want)
+			}
+			return
+		}
+	}
+	t.Error("the job did not finish")
+}
+
+func TestCancelAbortsWhatRuns(t *testing.T) {
+	c := New(chain(), Config{})
+	start := c.Step(Start{})[0].(StartBundle)
+	effs := c.Step(Cancel{})
+	if len(effs) != 2 || effs[0] != (AbortBundle{Bundle: start.Bundle, Attempt: 1}) || effs[1] != (Finish{Cancelled: true}) {
+		t.Errorf("effects of Cancel = %v", effs)
+	}
+	if effs := c.Step(ClockAdvanced{NowMS: 5}); effs != nil {
+		t.Errorf("effects after the end = %v", effs)
+	}
+}

@@ -1,0 +1,160 @@
+package job
+
+import (
+	"sync"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+)
+
+// Sizes of blocks.
+const (
+	// blockBytes is the size at which a block is closed.
+	blockBytes = 1 << 20
+	// adoptBytes is the size from which a run of elements that the harness sent
+	// becomes a block as it is, without a copy.
+	adoptBytes = 256 << 10
+	// spreadBlocks is the number of blocks that a small output is cut into when
+	// the user asked for its elements to be spread (Reshuffle) or when each may
+	// be a lot of work (restrictions).
+	spreadBlocks = 16
+)
+
+// blocks are the blocks of one job in the spool: it knows all of them, so that
+// none outlives the job.
+type blocks struct {
+	spool *spool.Spool
+	mu    sync.Mutex
+	live  map[uint64]struct{}
+}
+
+func newBlocks(s *spool.Spool) *blocks {
+	return &blocks{spool: s, live: map[uint64]struct{}{}}
+}
+
+func (b *blocks) put(data []byte) (uint64, error) {
+	id, err := b.spool.Put(data)
+	if err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	b.live[id] = struct{}{}
+	b.mu.Unlock()
+	return id, nil
+}
+
+func (b *blocks) get(id uint64) ([]byte, error) { return b.spool.Get(id) }
+
+func (b *blocks) drop(ids ...uint64) {
+	b.mu.Lock()
+	for _, id := range ids {
+		delete(b.live, id)
+	}
+	b.mu.Unlock()
+	b.spool.Drop(ids...)
+}
+
+// dropAll drops every block of the job.
+func (b *blocks) dropAll() {
+	b.mu.Lock()
+	ids := make([]uint64, 0, len(b.live))
+	for id := range b.live {
+		ids = append(ids, id)
+	}
+	b.live = map[uint64]struct{}{}
+	b.mu.Unlock()
+	b.spool.Drop(ids...)
+}
+
+// builder collects encoded elements into blocks.
+type builder struct {
+	blocks *blocks
+	spread bool
+	done   func(commit.Block)
+	buf    []byte
+	ends   []int // spread: where each element ends
+	mins   []timestamp.Time
+	count  int64
+	min    timestamp.Time
+	full   int // blocks made
+}
+
+func newBuilder(b *blocks, spread bool, done func(commit.Block)) *builder {
+	return &builder{blocks: b, spread: spread, done: done, min: commit.None}
+}
+
+// add appends one element.
+func (b *builder) add(element []byte, t timestamp.Time) error {
+	b.buf = append(b.buf, element...)
+	b.count++
+	b.min = min(b.min, t)
+	if b.spread {
+		b.ends = append(b.ends, len(b.buf))
+		b.mins = append(b.mins, t)
+	}
+	if len(b.buf) >= blockBytes {
+		return b.flush()
+	}
+	return nil
+}
+
+// addRun appends a run of whole elements. The run may be kept.
+func (b *builder) addRun(run []byte, count int64, first timestamp.Time) error {
+	if len(b.buf) == 0 && len(run) >= adoptBytes {
+		b.buf, b.count, b.min = run, count, first
+		return b.flush()
+	}
+	b.buf = append(b.buf, run...)
+	b.count += count
+	b.min = min(b.min, first)
+	if len(b.buf) >= blockBytes {
+		return b.flush()
+	}
+	return nil
+}
+
+// flush closes the block.
+func (b *builder) flush() error {
+	if b.count == 0 {
+		return nil
+	}
+	defer b.reset()
+	if b.spread && b.full == 0 && len(b.ends) > 1 {
+		return b.flushSpread()
+	}
+	return b.emit(b.buf, b.count, b.min)
+}
+
+// flushSpread cuts what there is into several blocks.
+func (b *builder) flushSpread() error {
+	n := min(spreadBlocks, len(b.ends))
+	from, at := 0, 0
+	for i := 1; i <= n; i++ {
+		to := len(b.ends) * i / n
+		first := commit.None
+		for _, t := range b.mins[at:to] {
+			first = min(first, t)
+		}
+		end := b.ends[to-1]
+		if err := b.emit(b.buf[from:end:end], int64(to-at), first); err != nil {
+			return err
+		}
+		from, at = end, to
+	}
+	return nil
+}
+
+func (b *builder) emit(data []byte, count int64, first timestamp.Time) error {
+	id, err := b.blocks.put(data)
+	if err != nil {
+		return err
+	}
+	b.full++
+	b.done(commit.Block{ID: id, Count: count, Bytes: int64(len(data)), Min: first})
+	return nil
+}
+
+func (b *builder) reset() {
+	b.buf, b.ends, b.mins, b.count, b.min = nil, nil, nil, 0, commit.None
+}

@@ -1,0 +1,437 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/proto"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/harness/environment"
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/monitoring"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// ErrDrain says that draining is not there yet.
+var ErrDrain = errors.New("draining is not supported yet")
+
+// Limits of a driver.
+const (
+	// inboxSize is how many answers may wait for the driver.
+	inboxSize = 1024
+	// progressEvery is how often long bundles are asked for their progress.
+	progressEvery = time.Second
+	// finalizeTimeout is how long the SDK has for finalization callbacks.
+	finalizeTimeout = time.Minute
+)
+
+// driver owns the core of a running job: it is the one goroutine that steps it
+// and carries out the effects.
+type driver struct {
+	j         *Job
+	r         *runner
+	log       *slog.Logger
+	core      *core.Core
+	ctx       context.Context // of everything the job runs
+	stop      context.CancelFunc
+	inbox     chan any
+	committer *committer
+	running   map[uint64]*execution // by bundle
+	results   map[uint64]*result    // finished, not yet durable
+	clock     *time.Timer
+	counts    []stageCount
+	wg        sync.WaitGroup
+	end       *core.Finish
+}
+
+type stageCount struct{ in, out int64 }
+
+// execution is an attempt that runs.
+type execution struct {
+	attempt *attempt
+	cancel  context.CancelFunc
+	started time.Time
+}
+
+// What the driver is told, besides core events.
+type (
+	attemptDone struct {
+		ev  core.StartBundle
+		res *result
+		err error
+	}
+	commitDone struct {
+		bundles []uint64
+		err     error
+	}
+	tick       struct{}
+	reportWant struct{ done chan struct{} }
+)
+
+func newDriver(j *Job, log *slog.Logger) (*driver, error) {
+	o := j.m.opts
+	cfg := o.Core
+	d := &driver{
+		j: j, log: log, inbox: make(chan any, inboxSize),
+		running: map[uint64]*execution{}, results: map[uint64]*result{},
+		counts: make([]stageCount, len(j.plan.Stages)),
+		clock:  time.NewTimer(math.MaxInt64),
+	}
+	if cfg.Shards <= 0 {
+		cfg.Shards = core.DefaultShards
+	}
+	d.r = &runner{
+		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool), store: o.Store,
+		pools: map[string]*environment.Pool{}, tempDir: o.TempDir, memory: o.MemoryBudget / int64(4*max(cfg.RunnerSlots, 1)),
+	}
+	if err := d.r.prepare(j.id); err != nil {
+		return nil, err
+	}
+	cfg.Slots = map[string]int{}
+	for id, env := range d.r.environments() {
+		pool := d.pool(id, env)
+		d.r.pools[id] = pool
+		cfg.Slots[id] = pool.Slots()
+	}
+	d.core = core.New(j.plan, cfg)
+	d.committer = newCommitter(o.Store, d.tell)
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// pool prepares the workers of an environment; they start when needed.
+func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
+	o := d.j.m.opts
+	env = proto.Clone(env).(*pipepb.Environment)
+	if o.Artifacts != nil {
+		if deps := o.Artifacts.Dependencies(d.j.id, id); deps != nil {
+			env.Dependencies = deps
+		}
+	}
+	return environment.NewPool(o.FnAPI, id, env, environment.Options{
+		Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: o.WorkersPerEnvironment,
+		StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options,
+		Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.ID(), e) },
+	})
+}
+
+// tell puts something in the driver's inbox; after the end it does nothing.
+func (d *driver) tell(x any) {
+	select {
+	case d.inbox <- x:
+	case <-d.ctx.Done():
+	}
+}
+
+// run drives the job to its end and returns its final state.
+func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
+	defer d.close()
+	d.j.mu.Lock()
+	d.j.driver = d
+	d.j.mu.Unlock()
+	go d.committer.run(d.ctx)
+	d.j.setState(jobpb.JobState_RUNNING)
+	d.step(core.Start{NowMS: now()})
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	cancelled := d.j.cancel
+	for d.end == nil {
+		select {
+		case x := <-d.inbox:
+			d.handle(x)
+		case <-d.clock.C:
+			d.step(core.ClockAdvanced{NowMS: now()})
+		case <-ticker.C:
+			d.poll()
+		case <-cancelled:
+			cancelled = nil
+			d.step(core.Cancel{})
+		case <-ctx.Done():
+			d.step(core.Cancel{})
+		}
+	}
+	switch {
+	case d.end.Cancelled:
+		return jobpb.JobState_CANCELLED
+	case d.end.Err != "":
+		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, d.end.Err)
+		d.log.Warn("job failed", "err", d.end.Err)
+		return jobpb.JobState_FAILED
+	}
+	return jobpb.JobState_DONE
+}
+
+func now() int64 { return time.Now().UnixMilli() }
+
+// handle turns what the driver is told into an event of the core.
+func (d *driver) handle(x any) {
+	switch x := x.(type) {
+	case attemptDone:
+		d.attempted(x)
+	case commitDone:
+		d.committed(x)
+	case reportWant:
+		d.saveProgress()
+		close(x.done)
+	}
+}
+
+// attempted: an attempt has ended.
+func (d *driver) attempted(x attemptDone) {
+	if ex := d.running[x.ev.Bundle]; ex != nil && ex.attempt.ev.Attempt == x.ev.Attempt {
+		ex.cancel()
+		delete(d.running, x.ev.Bundle)
+		d.setLive(x.ev.Bundle, nil)
+	}
+	if x.err != nil {
+		d.log.Debug("attempt failed", "stage", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle, "attempt", x.ev.Attempt, "err", x.err)
+		var permanent interface{ Permanent() bool }
+		d.step(core.BundleFailed{
+			Bundle: x.ev.Bundle, Attempt: x.ev.Attempt, Err: x.err.Error(),
+			Permanent: errors.As(x.err, &permanent) && permanent.Permanent(),
+		})
+		return
+	}
+	d.results[x.ev.Bundle] = x.res
+	d.step(core.BundleFinished{Record: x.res.record})
+}
+
+// committed: records are durable, so their outputs exist from now on.
+func (d *driver) committed(x commitDone) {
+	if x.err != nil {
+		d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", x.err)}
+		return
+	}
+	for _, id := range x.bundles {
+		res := d.results[id]
+		d.routeSides(res.record)
+		d.count(res)
+	}
+	d.step(core.CommitDurable{Bundles: x.bundles})
+	for _, id := range x.bundles {
+		delete(d.results, id)
+	}
+}
+
+// routeSides hands side input data to where it is read.
+func (d *driver) routeSides(r *commit.Record) {
+	for _, o := range r.Outputs {
+		to := d.j.plan.Stages[r.Stage].Outputs[o.Port].Consumers[o.Consumer]
+		if to.Side >= 0 {
+			d.r.stages[to.Stage].sides[to.Side].add(o.Block.ID)
+		}
+	}
+}
+
+// count adds a committed bundle's metrics.
+func (d *driver) count(res *result) {
+	c := &d.counts[res.record.Stage]
+	c.in += res.input
+	for _, n := range res.output {
+		c.out += n
+	}
+	d.j.mu.Lock()
+	defer d.j.mu.Unlock()
+	for _, mi := range res.infos {
+		if err := d.j.metrics.committed.Add(mi); err != nil {
+			d.log.Warn("a metric of the SDK is malformed", "urn", mi.GetUrn(), "err", err)
+		}
+	}
+}
+
+// step tells the core and carries out what it wants.
+func (d *driver) step(ev core.Event) {
+	for _, eff := range d.core.Step(ev) {
+		switch e := eff.(type) {
+		case core.StartBundle:
+			d.start(e)
+		case core.Commit:
+			d.committer.add(e.Record)
+		case core.SplitBundle:
+			d.split(e)
+		case core.AbortBundle:
+			if ex := d.running[e.Bundle]; ex != nil {
+				ex.cancel()
+			}
+		case core.Finalize:
+			d.finalize(e.Bundle)
+		case core.DropBlocks:
+			d.r.blocks.drop(e.IDs...)
+		case core.WakeAt:
+			d.clock.Reset(time.Until(time.UnixMilli(e.AtMS)))
+		case core.Finish:
+			d.end = &e
+		}
+	}
+}
+
+// start runs an attempt on a goroutine of its own.
+func (d *driver) start(e core.StartBundle) {
+	ctx, cancel := context.WithCancel(d.ctx)
+	a := d.r.newAttempt(e)
+	d.running[e.Bundle] = &execution{attempt: a, cancel: cancel, started: time.Now()}
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		res, err := a.runSafely(ctx)
+		d.tell(attemptDone{ev: e, res: res, err: err})
+	}()
+}
+
+// split asks a running bundle to give back a part.
+func (d *driver) split(e core.SplitBundle) {
+	ex := d.running[e.Bundle]
+	if ex == nil || ex.attempt.ev.Attempt != e.Attempt {
+		return
+	}
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		ex.attempt.split.split(d.ctx, e.Fractions)
+	}()
+}
+
+// finalize tells the SDK of a durable commit. A failure is logged: the commit
+// stands.
+func (d *driver) finalize(id uint64) {
+	res := d.results[id]
+	if res == nil || res.finalize == nil {
+		return
+	}
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), finalizeTimeout)
+		defer cancel()
+		if err := res.finalize(ctx); err != nil {
+			d.log.Warn("bundle finalization failed", "bundle", id, "err", err)
+		}
+	}()
+}
+
+// poll asks long bundles for their progress.
+func (d *driver) poll() {
+	for id, ex := range d.running {
+		if time.Since(ex.started) < progressEvery {
+			continue
+		}
+		d.wg.Add(1)
+		go func() {
+			defer d.wg.Done()
+			ctx, cancel := context.WithTimeout(d.ctx, progressEvery)
+			defer cancel()
+			infos := ex.attempt.split.progress(ctx)
+			if infos == nil {
+				return
+			}
+			var set monitoring.Set
+			for _, mi := range infos {
+				_ = set.Add(mi) // a malformed one is reported when the bundle ends
+			}
+			d.setLive(id, &set)
+		}()
+	}
+}
+
+// setLive notes the metrics of a running attempt.
+func (d *driver) setLive(bundle uint64, s *monitoring.Set) {
+	d.j.mu.Lock()
+	defer d.j.mu.Unlock()
+	if s == nil {
+		delete(d.j.metrics.live, bundle)
+		return
+	}
+	if d.j.metrics.live == nil {
+		d.j.metrics.live = map[uint64]*monitoring.Set{}
+	}
+	d.j.metrics.live[bundle] = s
+}
+
+// report brings the job's progress up to date.
+func (d *driver) report() {
+	done := make(chan struct{})
+	d.tell(reportWant{done})
+	select {
+	case <-done:
+	case <-d.ctx.Done():
+	}
+}
+
+// saveProgress stores the progress of all stages with the job.
+func (d *driver) saveProgress() {
+	all := make([]StageProgress, len(d.j.plan.Stages))
+	for i, s := range d.j.plan.Stages {
+		st := d.core.Status(i)
+		p := StageProgress{
+			Stage: i, Name: s.Name, Kind: kindName(s.Kind), State: "waiting",
+			InputElements: d.counts[i].in, OutputElements: d.counts[i].out,
+			PendingElements: st.Pending, InFlight: st.InFlight, Watermark: st.Output, Waiting: st.Explained,
+			Bounded: s.Input == nil || s.Input.Bounded,
+		}
+		switch {
+		case st.Complete:
+			p.State, p.Waiting = "done", ""
+		case st.InFlight > 0:
+			p.State, p.Waiting = "running", ""
+		}
+		all[i] = p
+	}
+	d.j.mu.Lock()
+	d.j.progress = all
+	d.j.mu.Unlock()
+}
+
+func kindName(k plan.Kind) string {
+	switch k {
+	case plan.Impulse:
+		return "impulse"
+	case plan.SDK:
+		return "sdk"
+	case plan.Group:
+		return "group"
+	case plan.TestStream:
+		return "test-stream"
+	}
+	return "unknown"
+}
+
+// close ends everything that the job started and gives its space back.
+func (d *driver) close() {
+	d.saveProgress()
+	d.j.mu.Lock()
+	d.j.driver = nil
+	d.j.metrics.live = nil
+	d.j.mu.Unlock()
+	d.clock.Stop()
+	d.stop()
+	var wg sync.WaitGroup
+	for _, p := range d.r.pools {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			p.Close()
+		}()
+	}
+	wg.Wait()
+	d.wg.Wait()
+	d.committer.wait()
+	d.r.blocks.dropAll()
+	tx := d.j.m.opts.Store
+	if err := dropJob(tx, d.j.id); err != nil {
+		d.log.Warn("the job's state cannot be dropped", "err", err)
+	}
+	if d.j.m.opts.Artifacts != nil {
+		d.j.m.opts.Artifacts.Drop(d.j.id)
+	}
+}

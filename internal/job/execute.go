@@ -1,0 +1,196 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+	"github.com/pharos-beam/pharos/internal/storage/table"
+)
+
+// result is what an attempt of a bundle gives back.
+type result struct {
+	record   *commit.Record
+	infos    []*pipepb.MonitoringInfo
+	finalize func(context.Context) error // nil unless the SDK wants to hear of the commit
+	input    int64                       // elements read
+	output   []int64                     // elements written, by output
+}
+
+// attempt is one attempt of one bundle.
+type attempt struct {
+	r      *runner
+	s      *stage
+	ev     core.StartBundle
+	record *commit.Record
+	outs   []*output
+	reader store.Reader // keyed stages
+	txn    *store.Txn
+	state  *table.State
+	timers *table.Timers
+	split  *splitter // SDK stages
+	// dropped counts elements that came too late.
+	dropped int64
+}
+
+// newAttempt prepares an attempt.
+func (r *runner) newAttempt(ev core.StartBundle) *attempt {
+	a := &attempt{r: r, s: r.stages[ev.Stage], ev: ev}
+	a.record = &commit.Record{Job: r.job, Stage: ev.Stage, Bundle: ev.Bundle, Attempt: ev.Attempt}
+	a.split = newSplitter(a)
+	return a
+}
+
+// run carries the attempt out. On error nothing of it remains.
+func (a *attempt) run(ctx context.Context) (res *result, err error) {
+	defer func() {
+		if a.reader != nil {
+			a.reader.Close()
+		}
+		if err != nil {
+			a.discard()
+		}
+	}()
+	a.open()
+	res = &result{record: a.record}
+	switch a.s.plan.Kind {
+	case plan.Impulse:
+		err = a.impulse()
+	case plan.TestStream:
+		err = a.testEvent()
+	case plan.Group:
+		if a.s.plan.Group.Strategy == plan.Shuffle {
+			err = a.shuffle(ctx)
+		} else {
+			err = a.reduce(ctx)
+		}
+	case plan.SDK:
+		err = a.harness(ctx, res)
+	default:
+		err = fmt.Errorf("stage of unknown kind %d", a.s.plan.Kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := a.close(); err != nil {
+		return nil, err
+	}
+	res.input = a.total()
+	for _, o := range a.outs {
+		res.output = append(res.output, o.count)
+	}
+	return res, nil
+}
+
+// runSafely is run, with a broken invariant turned into a failure of this job
+// alone.
+func (a *attempt) runSafely(ctx context.Context) (res *result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.r.log.Error("internal error", "panic", p, "stack", string(debug.Stack()))
+			res, err = nil, fmt.Errorf("internal error of the runner: %v", p)
+		}
+	}()
+	return a.run(ctx)
+}
+
+// open sets up outputs and state.
+func (a *attempt) open() {
+	for port := range a.s.plan.Outputs {
+		a.outs = append(a.outs, a.r.newOutput(a.s, port, &a.record.Outputs))
+	}
+	if !a.s.stateful() {
+		return
+	}
+	a.reader = a.r.store.Snapshot()
+	a.txn = store.NewTxn(a.reader)
+	a.state = table.NewState(a.txn, a.r.job, a.ev.Stage, a.ev.Bundle)
+	a.timers = table.NewTimers(a.txn, a.r.job, a.ev.Stage)
+}
+
+// stateful says whether bundles of the stage read and write the store.
+func (s *stage) stateful() bool {
+	return s.plan.Keyed && !(s.plan.Group != nil && s.plan.Group.Strategy == plan.Shuffle)
+}
+
+// close completes the record.
+func (a *attempt) close() error {
+	for _, o := range a.outs {
+		if err := o.close(); err != nil {
+			return err
+		}
+	}
+	if a.txn == nil {
+		return nil
+	}
+	for _, l := range a.ev.Leases {
+		event, proc, hold, err := a.timers.Summary(l.Shard)
+		if err != nil {
+			return err
+		}
+		a.record.Shards = append(a.record.Shards, commit.Shard{Shard: l.Shard, NextEvent: event, NextProc: proc, Hold: hold})
+	}
+	a.record.Ops = a.txn.Ops()
+	return nil
+}
+
+// discard drops the blocks of a failed attempt.
+func (a *attempt) discard() {
+	var ids []uint64
+	for _, o := range a.record.Outputs {
+		ids = append(ids, o.Block.ID)
+	}
+	for _, res := range a.record.Residual {
+		ids = append(ids, res.Block.ID)
+	}
+	a.r.blocks.drop(ids...)
+}
+
+// impulse emits the one element of an Impulse.
+func (a *attempt) impulse() error {
+	empty := func(dst []byte) ([]byte, error) { return coder.AppendVarint(dst, 0), nil }
+	for _, o := range a.outs {
+		if err := o.emit(timestamp.Min, nil, 1, coder.NoFiring, empty); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachBlock calls fn with the blocks of a lease.
+func (a *attempt) eachBlock(l core.Lease, fn func(data []byte) error) error {
+	for _, b := range l.Blocks {
+		data, err := a.r.blocks.get(b.ID)
+		if err != nil {
+			return fmt.Errorf("read block %d: %w", b.ID, err)
+		}
+		if err := fn(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachElement calls fn with the elements of a block.
+func (c *collection) eachElement(data []byte, fn func(e *coder.Element) error) error {
+	var e coder.Element
+	for len(data) > 0 {
+		n, err := c.scanner.Scan(data, &e)
+		if err != nil {
+			return err
+		}
+		if err := fn(&e); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}

@@ -1,0 +1,413 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+
+	"github.com/pharos-beam/pharos/internal/harness/bundle"
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/storage/keyspace"
+	"github.com/pharos-beam/pharos/internal/storage/table"
+)
+
+// harness runs the attempt on an SDK harness.
+func (a *attempt) harness(ctx context.Context, res *result) error {
+	pool := a.r.pools[a.s.plan.Environment]
+	h, err := pool.Get(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Put(h)
+	h.AddDescriptor(a.s.descriptor)
+	chunks, err := a.input()
+	if err != nil {
+		return err
+	}
+	timers := map[timerKey][]byte{}
+	b := bundle.Start(ctx, h, bundle.Spec{
+		Descriptor:    a.s.descriptor.Id,
+		InputPort:     a.s.plan.InputPort,
+		Source:        chunks,
+		State:         a,
+		Output:        a.receive,
+		DataOutputs:   a.s.dataOutputs(),
+		TimerFamilies: a.s.timerFamilies(),
+		Timer: func(transform, family string, data []byte) error {
+			k := timerKey{transform, family}
+			if a.s.timers[k] == nil {
+				return fmt.Errorf("timers for unknown family %q of transform %q", family, transform)
+			}
+			timers[k] = append(timers[k], data...)
+			return nil
+		},
+	})
+	a.split.running(b)
+	out, err := b.Wait()
+	a.split.ended()
+	if err != nil {
+		return err
+	}
+	if err := a.setTimers(timers); err != nil {
+		return err
+	}
+	if err := a.split.residuals(out.Response.GetResidualRoots()); err != nil {
+		return err
+	}
+	res.infos = out.Infos
+	if out.Response.GetRequiresFinalization() {
+		a.record.Finalize = true
+		id := b.Instruction()
+		res.finalize = func(ctx context.Context) error { return bundle.Finalize(ctx, h, id) }
+	}
+	return nil
+}
+
+func (s *stage) dataOutputs() []string {
+	var ids []string
+	for _, o := range s.plan.Outputs {
+		ids = append(ids, o.Port)
+	}
+	return ids
+}
+
+func (s *stage) timerFamilies() []bundle.TimerKey {
+	var keys []bundle.TimerKey
+	for _, k := range s.families {
+		keys = append(keys, bundle.TimerKey{Transform: k.transform, Family: k.family})
+	}
+	return keys
+}
+
+// receive takes output bytes of the harness.
+func (a *attempt) receive(transform string, data []byte) error {
+	port, ok := a.s.ports[transform]
+	if !ok {
+		return fmt.Errorf("data for unknown output %q", transform)
+	}
+	return a.outs[port].write(data)
+}
+
+// chunks feeds a bundle: timers first, because what they are due for is
+// earlier than any element still to come, then the leased blocks.
+type chunks struct {
+	a      *attempt
+	mu     sync.Mutex
+	ready  []bundle.Chunk
+	blocks []uint64
+	counts []int64
+	sent   int64
+	stop   int64 // index of the first element given back; -1: none
+	port   string
+}
+
+// Next implements bundle.Source.
+func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
+	if len(c.ready) > 0 {
+		next := c.ready[0]
+		c.ready = c.ready[1:]
+		return next, nil
+	}
+	c.mu.Lock()
+	stopped := c.stop >= 0 && c.sent >= c.stop
+	c.mu.Unlock()
+	if len(c.blocks) == 0 || stopped {
+		return bundle.Chunk{}, io.EOF
+	}
+	data, err := c.a.r.blocks.get(c.blocks[0])
+	if err != nil {
+		return bundle.Chunk{}, fmt.Errorf("read block %d: %w", c.blocks[0], err)
+	}
+	next := bundle.Chunk{Transform: c.port, Data: data, Elements: c.counts[0]}
+	c.sent += c.counts[0]
+	c.blocks, c.counts = c.blocks[1:], c.counts[1:]
+	if len(c.a.s.plan.ExpiryTimers) > 0 {
+		if err := c.a.setExpiry(data); err != nil {
+			return bundle.Chunk{}, err
+		}
+	}
+	return next, nil
+}
+
+// input builds the source of the bundle.
+func (a *attempt) input() (*chunks, error) {
+	c := &chunks{a: a, stop: -1, port: a.s.plan.InputPort}
+	a.split.source = c
+	if err := a.dueTimers(c); err != nil {
+		return nil, err
+	}
+	if a.s.plan.TimeSorted {
+		return c, a.sorted(c)
+	}
+	for _, l := range a.ev.Leases {
+		for _, b := range l.Blocks {
+			c.blocks = append(c.blocks, b.ID)
+			c.counts = append(c.counts, b.Count)
+		}
+	}
+	return c, nil
+}
+
+// sorted feeds the elements in order of timestamp.
+func (a *attempt) sorted(c *chunks) error {
+	var elems []coder.Element
+	for _, l := range a.ev.Leases {
+		err := a.eachBlock(l, func(data []byte) error {
+			return a.s.input.eachElement(data, func(e *coder.Element) error {
+				elems = append(elems, *e)
+				return nil
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(elems, func(x, y coder.Element) int {
+		switch {
+		case x.Timestamp < y.Timestamp:
+			return -1
+		case x.Timestamp > y.Timestamp:
+			return 1
+		}
+		return 0
+	})
+	var buf []byte
+	n := int64(0)
+	for i, e := range elems {
+		buf = append(buf, e.Raw...)
+		n++
+		if len(buf) >= blockBytes || i == len(elems)-1 {
+			c.ready = append(c.ready, bundle.Chunk{Transform: c.port, Data: buf, Elements: n})
+			if len(a.s.plan.ExpiryTimers) > 0 {
+				if err := a.setExpiry(buf); err != nil {
+					return err
+				}
+			}
+			buf, n = nil, 0
+		}
+	}
+	return nil
+}
+
+// maxDueTimers is how many timers of a shard one bundle fires.
+const maxDueTimers = 10_000
+
+// dueTimers takes the timers that are due and feeds them. Of one key only the
+// earliest instant is taken: what the SDK does then may set or clear the next.
+func (a *attempt) dueTimers(c *chunks) error {
+	if len(a.s.families) == 0 {
+		return nil
+	}
+	for _, l := range a.ev.Leases {
+		due, err := a.timers.Due(l.Shard, table.EventTime, int64(a.ev.Watermark), maxDueTimers)
+		if err != nil {
+			return err
+		}
+		proc, err := a.timers.Due(l.Shard, table.ProcessingTime, a.ev.NowMS, maxDueTimers)
+		if err != nil {
+			return err
+		}
+		if err := a.fire(c, l.Shard, earliest(due)); err != nil {
+			return err
+		}
+		if err := a.fire(c, l.Shard, earliest(proc)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// earliest keeps the timers of each key that share its smallest fire time.
+func earliest(due []table.Timer) []table.Timer {
+	first := map[string]int64{}
+	kept := due[:0]
+	for _, t := range due {
+		at, seen := first[string(t.Key)]
+		if !seen {
+			first[string(t.Key)] = t.Fire
+		} else if at != t.Fire {
+			continue
+		}
+		kept = append(kept, t)
+	}
+	return kept
+}
+
+// fire removes timers from the table and feeds them to the harness.
+func (a *attempt) fire(c *chunks, shard int, due []table.Timer) error {
+	for _, t := range due {
+		if err := a.timers.Clear(shard, t); err != nil {
+			return err
+		}
+		hold := t.Hold
+		if hold == commitNone {
+			hold = timestamp.Time(t.Fire)
+		}
+		pane := t.Pane
+		if len(pane) == 0 {
+			pane = coder.NoFiring
+		}
+		e := coder.TimerElement{Key: t.Key, Tag: t.Tag, Windows: t.Window, NumWindows: 1,
+			Fire: timestamp.Time(t.Fire), Hold: hold, Pane: pane}
+		data := e.Append(nil)
+		if n := len(c.ready); n > 0 && c.ready[n-1].Family == t.Family && c.ready[n-1].Transform == t.Transform {
+			c.ready[n-1].Data = append(c.ready[n-1].Data, data...)
+			c.ready[n-1].Elements++
+			continue
+		}
+		c.ready = append(c.ready, bundle.Chunk{Transform: t.Transform, Family: t.Family, Data: data, Elements: 1})
+	}
+	return nil
+}
+
+// setTimers applies what the harness set and cleared, in order.
+func (a *attempt) setTimers(streams map[timerKey][]byte) error {
+	for _, k := range a.s.families {
+		f := a.s.timers[k]
+		var e coder.TimerElement
+		for data := streams[k]; len(data) > 0; {
+			n, err := f.scanner.Scan(data, &e)
+			if err != nil {
+				return fmt.Errorf("timer family %s of transform %s: %w", k.family, k.transform, err)
+			}
+			data = data[n:]
+			if err := a.setTimer(k, f, &e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *attempt) setTimer(k timerKey, f *timerFamily, e *coder.TimerElement) error {
+	shard, err := a.shardOf(e.Key)
+	if err != nil {
+		return err
+	}
+	t := table.Timer{Transform: k.transform, Family: k.family, Key: e.Key, Tag: e.Tag,
+		Domain: table.EventTime, Fire: int64(e.Fire), Hold: e.Hold, Pane: e.Pane}
+	if f.spec.Processing {
+		t.Domain = table.ProcessingTime
+	}
+	return f.scanner.EachWindow(e, func(w []byte) error {
+		t.Window = w
+		if e.Clear {
+			return a.timers.Clear(shard, t)
+		}
+		return a.timers.Set(shard, t)
+	})
+}
+
+// shardOf returns the shard of a key, which this bundle must have leased.
+func (a *attempt) shardOf(key []byte) (int, error) {
+	shard := keyspace.ShardOf(key, a.r.shards)
+	for _, l := range a.ev.Leases {
+		if l.Shard == shard {
+			return shard, nil
+		}
+	}
+	return 0, fmt.Errorf("key %x is not one of this bundle", key)
+}
+
+// setExpiry sets the @OnWindowExpiration timers of the keys and windows of a
+// run of elements.
+func (a *attempt) setExpiry(data []byte) error {
+	a.split.mu.Lock() // the transaction is shared with state requests
+	defer a.split.mu.Unlock()
+	return a.s.input.eachElement(data, func(e *coder.Element) error {
+		key, _, err := coder.SplitKV(a.s.input.elem, e.Value)
+		if err != nil {
+			return err
+		}
+		return a.s.input.scanner.EachWindow(e, func(w []byte) error { return a.setExpiryTimer(key, w) })
+	})
+}
+
+func (a *attempt) setExpiryTimer(key, w []byte) error {
+	end, err := a.s.strategy.MaxTimestamp(w)
+	if err != nil {
+		return err
+	}
+	shard, err := a.shardOf(key)
+	if err != nil {
+		return err
+	}
+	at := a.s.strategy.Expiry(end)
+	for _, k := range a.s.families {
+		if a.s.plan.ExpiryTimers[k.transform] != k.family {
+			continue
+		}
+		t := table.Timer{Transform: k.transform, Family: k.family, Key: key, Window: w,
+			Domain: table.EventTime, Fire: int64(at), Hold: end}
+		if err := a.timers.Set(shard, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// State implements fnapi.StateHandler.
+func (a *attempt) State(_ context.Context, req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
+	switch k := req.GetStateKey().GetType().(type) {
+	case *fnpb.StateKey_IterableSideInput_:
+		q := k.IterableSideInput
+		return a.sideState(req, q.GetTransformId(), q.GetSideInputId(), sideRequest{kind: sideAll, window: q.GetWindow()})
+	case *fnpb.StateKey_MultimapSideInput_:
+		q := k.MultimapSideInput
+		return a.sideState(req, q.GetTransformId(), q.GetSideInputId(), sideRequest{kind: sideValues, window: q.GetWindow(), key: q.GetKey()})
+	case *fnpb.StateKey_MultimapKeysSideInput_:
+		q := k.MultimapKeysSideInput
+		return a.sideState(req, q.GetTransformId(), q.GetSideInputId(), sideRequest{kind: sideKeys, window: q.GetWindow()})
+	case *fnpb.StateKey_MultimapKeysValuesSideInput_:
+		q := k.MultimapKeysValuesSideInput
+		return a.sideState(req, q.GetTransformId(), q.GetSideInputId(), sideRequest{kind: sideKeysValues, window: q.GetWindow()})
+	case *fnpb.StateKey_BagUserState_:
+		return a.userState(req, k.BagUserState.GetKey())
+	case *fnpb.StateKey_MultimapUserState_:
+		return a.userState(req, k.MultimapUserState.GetKey())
+	case *fnpb.StateKey_MultimapKeysUserState_:
+		return a.userState(req, k.MultimapKeysUserState.GetKey())
+	case *fnpb.StateKey_OrderedListUserState_:
+		return a.userState(req, k.OrderedListUserState.GetKey())
+	}
+	return nil, fmt.Errorf("state key of a kind that is not supported: %T", req.GetStateKey().GetType())
+}
+
+// userState serves state of the key that is being processed.
+func (a *attempt) userState(req *fnpb.StateRequest, key []byte) (*fnpb.StateResponse, error) {
+	if a.state == nil {
+		return nil, fmt.Errorf("stage %s has no user state", a.s.plan.Name)
+	}
+	shard, err := a.shardOf(key)
+	if err != nil {
+		return nil, err
+	}
+	a.split.mu.Lock()
+	defer a.split.mu.Unlock()
+	return a.state.Handle(shard, req)
+}
+
+// sideState serves a side input.
+func (a *attempt) sideState(req *fnpb.StateRequest, transform, local string, q sideRequest) (*fnpb.StateResponse, error) {
+	get := req.GetGet()
+	if get == nil {
+		return nil, fmt.Errorf("side input %s of %s can only be read", local, transform)
+	}
+	q.token = get.GetContinuationToken()
+	for _, s := range a.s.sides {
+		if s.spec.Transform != transform || s.spec.Local != local {
+			continue
+		}
+		resp, err := s.read(q)
+		if err != nil {
+			return nil, err
+		}
+		return &fnpb.StateResponse{Id: req.GetId(), Response: &fnpb.StateResponse_Get{Get: resp}}, nil
+	}
+	return nil, fmt.Errorf("unknown side input %s of transform %s", local, transform)
+}

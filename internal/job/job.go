@@ -1,0 +1,276 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/pharos-beam/pharos/internal/model/monitoring"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// Job is one job, from Prepare on.
+type Job struct {
+	id       string
+	name     string
+	created  time.Time
+	pipeline *pipepb.Pipeline
+	options  *structpb.Struct
+	plan     *plan.Plan
+	m        *Manager
+
+	events *history[Event]
+	logs   *history[LogLine]
+	cancel chan struct{} // closed by Cancel
+	once   sync.Once
+
+	mu       sync.Mutex
+	state    jobpb.JobState_Enum
+	since    time.Time
+	metrics  jobMetrics
+	driver   *driver         // while it runs
+	progress []StageProgress // the last
+	messages int
+}
+
+// StageProgress says how far a stage is.
+type StageProgress struct {
+	Stage           int
+	Name            string
+	Kind            string
+	State           string // waiting, running, done
+	InputElements   int64  // committed
+	OutputElements  int64  // committed
+	PendingElements int64
+	InFlight        int
+	Bounded         bool
+	Watermark       timestamp.Time // output watermark
+	Waiting         string         // why it is not further
+}
+
+func newJob(m *Manager, id string, req *jobpb.PrepareJobRequest, p *plan.Plan) *Job {
+	j := &Job{
+		id: id, name: req.GetJobName(), created: time.Now(), pipeline: req.GetPipeline(),
+		options: req.GetPipelineOptions(), plan: p, m: m,
+		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}),
+	}
+	j.setState(jobpb.JobState_STOPPED)
+	return j
+}
+
+// ID is the job's id, which is also its preparation id and staging token.
+func (j *Job) ID() string { return j.id }
+
+// PreparationID is the same as ID.
+func (j *Job) PreparationID() string { return j.id }
+
+// Name is what the client called the job.
+func (j *Job) Name() string { return j.name }
+
+// Created is when the job was prepared.
+func (j *Job) Created() time.Time { return j.created }
+
+// Pipeline is the pipeline as the client sent it.
+func (j *Job) Pipeline() *pipepb.Pipeline { return j.pipeline }
+
+// Options are the client's pipeline options.
+func (j *Job) Options() *structpb.Struct { return j.options }
+
+// Plan is the execution plan.
+func (j *Job) Plan() *plan.Plan { return j.plan }
+
+// State is the job's state and when it came to it.
+func (j *Job) State() (jobpb.JobState_Enum, time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state, j.since
+}
+
+// isTerminal says whether a job in the state has ended.
+func isTerminal(s jobpb.JobState_Enum) bool {
+	switch s {
+	case jobpb.JobState_DONE, jobpb.JobState_FAILED, jobpb.JobState_CANCELLED, jobpb.JobState_DRAINED, jobpb.JobState_UPDATED:
+		return true
+	}
+	return false
+}
+
+func (j *Job) terminal() bool {
+	s, _ := j.State()
+	return isTerminal(s)
+}
+
+func (j *Job) setState(s jobpb.JobState_Enum) {
+	j.mu.Lock()
+	if isTerminal(j.state) {
+		j.mu.Unlock()
+		return
+	}
+	j.state, j.since = s, time.Now()
+	at := j.since
+	j.mu.Unlock()
+	j.events.add(Event{State: s, At: at})
+	if isTerminal(s) {
+		j.events.close()
+		j.logs.close()
+	}
+}
+
+// start moves a prepared job on, once.
+func (j *Job) start() bool {
+	j.mu.Lock()
+	ok := j.state == jobpb.JobState_STOPPED
+	if ok {
+		j.state = jobpb.JobState_STARTING
+		j.since = time.Now()
+	}
+	at := j.since
+	j.mu.Unlock()
+	if ok {
+		j.events.add(Event{State: jobpb.JobState_STARTING, At: at})
+	}
+	return ok
+}
+
+// Cancel ends the job. A job that has ended stays as it is.
+func (j *Job) Cancel() {
+	j.once.Do(func() { close(j.cancel) })
+	j.mu.Lock()
+	idle := j.state == jobpb.JobState_STOPPED
+	j.mu.Unlock()
+	if idle {
+		j.setState(jobpb.JobState_CANCELLED)
+	}
+}
+
+// Drain is not there yet.
+func (j *Job) Drain() error { return ErrDrain }
+
+// Events yields the job's history and what comes after it, until the job has
+// ended or ctx is done.
+func (j *Job) Events(ctx context.Context) iter.Seq[Event] { return j.events.all(ctx, true) }
+
+// Logs yields the log lines of the job's workers.
+func (j *Job) Logs(ctx context.Context, follow bool) iter.Seq[LogLine] {
+	return j.logs.all(ctx, follow)
+}
+
+// Metrics returns what has been attempted, and what has been committed.
+func (j *Job) Metrics() (attempted, committed []*pipepb.MonitoringInfo) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.metrics.infos()
+}
+
+// Progress says how far each stage is.
+func (j *Job) Progress() []StageProgress {
+	j.mu.Lock()
+	d := j.driver
+	j.mu.Unlock()
+	if d != nil {
+		d.report()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.progress
+}
+
+// message adds a message to the job's stream.
+func (j *Job) message(importance jobpb.JobMessage_MessageImportance, text string) {
+	j.mu.Lock()
+	j.messages++
+	id := strconv.Itoa(j.messages)
+	state := j.state
+	j.mu.Unlock()
+	now := time.Now()
+	j.events.add(Event{State: state, At: now, Message: &jobpb.JobMessage{
+		MessageId: id, Time: now.UTC().Format(time.RFC3339Nano), Importance: importance, MessageText: text,
+	}})
+}
+
+// workerLog takes a log entry of a worker.
+func (j *Job) workerLog(worker string, e *fnpb.LogEntry) {
+	line := LogLine{
+		At: e.GetTimestamp().AsTime(), Severity: e.GetSeverity().String(), Message: e.GetMessage(),
+		Transform: e.GetTransformId(), Worker: worker, Instruction: e.GetInstructionId(), Logger: e.GetLogLocation(),
+	}
+	if e.GetTrace() != "" {
+		line.Message += "\n" + e.GetTrace()
+	}
+	j.logs.add(line)
+	// Clients take the first or the last ERROR message for the reason of a
+	// failure; a log entry is none, however grave.
+	importance := jobpb.JobMessage_JOB_MESSAGE_WARNING
+	switch e.GetSeverity() {
+	case fnpb.LogEntry_Severity_TRACE, fnpb.LogEntry_Severity_DEBUG:
+		importance = jobpb.JobMessage_JOB_MESSAGE_DEBUG
+	case fnpb.LogEntry_Severity_INFO, fnpb.LogEntry_Severity_NOTICE:
+		importance = jobpb.JobMessage_JOB_MESSAGE_DETAILED
+	}
+	j.message(importance, line.text())
+}
+
+// text is the line for people.
+func (l LogLine) text() string {
+	where := l.Worker
+	if l.Transform != "" {
+		where += " " + l.Transform
+	}
+	if l.Instruction != "" {
+		where += " " + l.Instruction
+	}
+	return fmt.Sprintf("[%s %s] %s", l.Severity, where, l.Message)
+}
+
+// run drives the job to its end. A broken invariant ends the job, not the
+// server.
+func (j *Job) run(ctx context.Context) {
+	log := j.m.opts.Log.With("job", j.id)
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("internal error", "panic", p, "stack", string(debug.Stack()))
+			j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf("internal error of the runner: %v", p))
+			j.setState(jobpb.JobState_FAILED)
+		}
+	}()
+	d, err := newDriver(j, log)
+	if err != nil {
+		log.Error("job cannot start", "err", err)
+		j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, err.Error())
+		j.setState(jobpb.JobState_FAILED)
+		return
+	}
+	log.Info("job starts", "name", j.name, "stages", len(j.plan.Stages))
+	end := d.run(ctx)
+	log.Info("job ended", "state", end.String(), "seconds", time.Since(j.created).Seconds())
+	j.setState(end)
+}
+
+// jobMetrics are the monitoring infos of a job.
+type jobMetrics struct {
+	committed monitoring.Set
+	live      map[uint64]*monitoring.Set // attempts that run, by bundle
+}
+
+func (m *jobMetrics) infos() (attempted, committed []*pipepb.MonitoringInfo) {
+	committed = m.committed.Infos()
+	if len(m.live) == 0 {
+		return committed, committed
+	}
+	var all monitoring.Set
+	all.Merge(&m.committed)
+	for _, s := range m.live {
+		all.Merge(s)
+	}
+	return all.Infos(), committed
+}

@@ -1,0 +1,212 @@
+package job
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// Artifacts knows what has been staged for jobs.
+type Artifacts interface {
+	// Dependencies are the staged artifacts of an environment, as a worker
+	// can retrieve them; nil when nothing was staged.
+	Dependencies(token, envID string) []*pipepb.ArtifactInformation
+	// Drop forgets what was staged for a job.
+	Drop(token string)
+}
+
+// Options of a Manager.
+type Options struct {
+	Log   *slog.Logger
+	Store store.Store
+	Spool *spool.Spool
+	FnAPI *fnapi.Server
+	// Endpoint is the address at which workers reach this process.
+	Endpoint  string
+	Artifacts Artifacts
+	// Overrides replaces environments: see package environment.
+	Overrides map[string]string
+	// WorkersPerEnvironment is the number of harnesses for each environment; 0
+	// lets the environment decide.
+	WorkersPerEnvironment int
+	// MaxAttempts of a bundle; 0 is the default.
+	MaxAttempts int
+	// StartTimeout is how long a harness may take to start; 0 is the default.
+	StartTimeout time.Duration
+	// TempDir is for grouping that does not fit in memory.
+	TempDir string
+	// MemoryBudget in bytes, of which one grouping gets a part; 0 for no limit.
+	MemoryBudget int64
+	// Core and Plan override what the scheduler and the planner do; tests use
+	// them to force strategies, shard counts and bundle shapes.
+	Core core.Config
+	Plan plan.Options
+}
+
+// maxJobs is how many jobs a manager remembers; the oldest finished ones are
+// forgotten first.
+const maxJobs = 1000
+
+// ErrNotFound says that there is no such job.
+var ErrNotFound = errors.New("no such job")
+
+// ErrState says that a job is not in the state that a request needs.
+var ErrState = errors.New("not possible in this state of the job")
+
+// Manager holds the jobs of one server.
+type Manager struct {
+	opts Options
+	mu   sync.Mutex
+	jobs map[string]*Job
+	wg   sync.WaitGroup
+	stop context.CancelFunc
+	ctx  context.Context
+}
+
+// NewManager returns a manager without jobs.
+func NewManager(o Options) *Manager {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Core.RunnerSlots == 0 {
+		o.Core.RunnerSlots = runtime.GOMAXPROCS(0)
+	}
+	if o.MaxAttempts > 0 {
+		o.Core.MaxAttempts = o.MaxAttempts
+	}
+	m := &Manager{opts: o, jobs: map[string]*Job{}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// Prepare validates and plans a pipeline. A *pipeline.Rejection says all that
+// is wrong with it.
+func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job, error) {
+	view, err := pipeline.Validate(req.GetPipeline())
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Build(view, m.opts.Plan)
+	if err != nil {
+		return nil, err
+	}
+	j := newJob(m, newID(req.GetJobName()), req, p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trim()
+	m.jobs[j.id] = j
+	return j, nil
+}
+
+var notInID = regexp.MustCompile(`[^a-z0-9]+`)
+
+// newID makes a readable id that cannot be guessed: it is also the token with
+// which workers and clients name the job's artifacts.
+func newID(name string) string {
+	name = strings.Trim(notInID.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	if len(name) > 40 {
+		name = name[:40]
+	}
+	if name == "" {
+		name = "job"
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return name + "-" + hex.EncodeToString(b[:])
+}
+
+// trim forgets the oldest finished jobs.
+func (m *Manager) trim() {
+	if len(m.jobs) < maxJobs {
+		return
+	}
+	var old *Job
+	for _, j := range m.jobs {
+		if j.terminal() && (old == nil || j.created.Before(old.created)) {
+			old = j
+		}
+	}
+	if old != nil {
+		delete(m.jobs, old.id)
+	}
+}
+
+// Run starts a prepared job.
+func (m *Manager) Run(_ context.Context, preparationID string) (*Job, error) {
+	j, ok := m.Job(preparationID)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, preparationID)
+	}
+	if err := m.ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: the server is shutting down", ErrState)
+	}
+	if !j.start() {
+		return nil, fmt.Errorf("%w: job %s has been run already", ErrState, preparationID)
+	}
+	m.wg.Add(1)
+	go func() {
+		defer m.wg.Done()
+		j.run(m.ctx)
+	}()
+	return j, nil
+}
+
+// Job finds a job by its id, which is also its preparation id.
+func (m *Manager) Job(id string) (*Job, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j, ok := m.jobs[id]
+	return j, ok
+}
+
+// Jobs returns all jobs, oldest first.
+func (m *Manager) Jobs() []*Job {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]*Job, 0, len(m.jobs))
+	for _, j := range m.jobs {
+		all = append(all, j)
+	}
+	sort.Slice(all, func(a, b int) bool {
+		if !all[a].created.Equal(all[b].created) {
+			return all[a].created.Before(all[b].created)
+		}
+		return all[a].id < all[b].id
+	})
+	return all
+}
+
+// Close cancels all jobs and waits for them to end, or for ctx.
+func (m *Manager) Close(ctx context.Context) error {
+	m.stop()
+	done := make(chan struct{})
+	go func() {
+		m.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,162 @@
+package job
+
+import (
+	"fmt"
+	"log/slog"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pharos-beam/pharos/internal/engine/reduce"
+	"github.com/pharos-beam/pharos/internal/harness/environment"
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/window"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// runner is what all bundles of a job share.
+type runner struct {
+	job     string
+	log     *slog.Logger
+	plan    *plan.Plan
+	stages  []*stage
+	shards  int
+	blocks  *blocks
+	store   store.Store
+	pools   map[string]*environment.Pool
+	tempDir string
+	memory  int64 // budget of one grouping, bytes
+}
+
+// stage is a plan.Stage with everything that its bundles need, parsed once.
+type stage struct {
+	plan       *plan.Stage
+	descriptor *fnpb.ProcessBundleDescriptor // SDK stages, with an id of its own
+	input      *collection                   // nil for Impulse and TestStream
+	outputs    []*collection
+	ports      map[string]int // output index by port
+	sides      []*sideInput
+	timers     map[timerKey]*timerFamily
+	families   []timerKey
+	strategy   *window.Strategy // of the input
+	reducer    *reduce.Reducer  // Group stages with the Reduce strategy
+	merge      *mergeFn         // Group stages with a custom merging WindowFn
+}
+
+// collection is a plan.Collection with its coders parsed.
+type collection struct {
+	elem    *coder.Coder
+	window  *coder.Coder
+	scanner *coder.Scanner
+}
+
+type timerKey struct{ transform, family string }
+
+// timerFamily is one family of timers of a stage.
+type timerFamily struct {
+	spec    *plan.Timer
+	scanner *coder.TimerScanner
+}
+
+// prepare parses what the plan names.
+func (r *runner) prepare(idPrefix string) error {
+	for _, ps := range r.plan.Stages {
+		s, err := r.prepareStage(ps, idPrefix)
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", ps.Name, err)
+		}
+		r.stages = append(r.stages, s)
+	}
+	return nil
+}
+
+func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
+	s := &stage{plan: ps, ports: map[string]int{}, timers: map[timerKey]*timerFamily{}}
+	var err error
+	if ps.Input != nil {
+		if s.input, err = r.collection(ps.Input); err != nil {
+			return nil, err
+		}
+		ws := r.plan.Windowings[ps.Input.Windowing]
+		if s.strategy, err = window.Parse(ws, r.plan.Coders); err != nil {
+			return nil, fmt.Errorf("windowing strategy of %s: %w", ps.Input.ID, err)
+		}
+	}
+	for i, o := range ps.Outputs {
+		c, err := r.collection(o.Collection)
+		if err != nil {
+			return nil, err
+		}
+		s.outputs = append(s.outputs, c)
+		s.ports[o.Port] = i
+	}
+	for i, si := range ps.SideInputs {
+		side, err := r.sideInput(ps, i, si)
+		if err != nil {
+			return nil, err
+		}
+		s.sides = append(s.sides, side)
+	}
+	if err := r.prepareTimers(s); err != nil {
+		return nil, err
+	}
+	if ps.Kind == plan.Group && ps.Group.Strategy == plan.Reduce {
+		if s.reducer, err = reduce.New(s.strategy); err != nil {
+			return nil, err
+		}
+	}
+	if ps.Kind == plan.Group && ps.Group.MergeEnvironment != "" {
+		if s.merge, err = r.newMergeFn(s, idPrefix); err != nil {
+			return nil, err
+		}
+	}
+	if ps.Descriptor != nil {
+		s.descriptor = proto.Clone(ps.Descriptor).(*fnpb.ProcessBundleDescriptor)
+		s.descriptor.Id = fmt.Sprintf("%s-%d", idPrefix, ps.Index)
+	}
+	return s, nil
+}
+
+func (r *runner) prepareTimers(s *stage) error {
+	for _, t := range s.plan.Timers {
+		c, err := coder.Parse(r.plan.Coders, t.Coder)
+		if err != nil {
+			return fmt.Errorf("timer family %s of %s: %w", t.Family, t.Transform, err)
+		}
+		if len(c.Components) != 2 {
+			return fmt.Errorf("timer family %s of %s: coder %s is not a timer coder", t.Family, t.Transform, t.Coder)
+		}
+		k := timerKey{t.Transform, t.Family}
+		s.timers[k] = &timerFamily{spec: t, scanner: coder.NewTimerScanner(c.Components[0], c.Components[1])}
+		s.families = append(s.families, k)
+	}
+	return nil
+}
+
+func (r *runner) collection(c *plan.Collection) (*collection, error) {
+	elem, err := coder.Parse(r.plan.Coders, c.Coder)
+	if err != nil {
+		return nil, fmt.Errorf("PCollection %s: %w", c.ID, err)
+	}
+	win, err := coder.Parse(r.plan.Coders, c.WindowCoder)
+	if err != nil {
+		return nil, fmt.Errorf("PCollection %s: %w", c.ID, err)
+	}
+	return &collection{elem: elem, window: win, scanner: coder.NewScanner(elem, win)}, nil
+}
+
+// environments returns the ids of the environments that stages run in.
+func (r *runner) environments() map[string]*pipepb.Environment {
+	used := map[string]*pipepb.Environment{}
+	for _, s := range r.plan.Stages {
+		if s.Kind == plan.SDK {
+			used[s.Environment] = r.plan.Environments[s.Environment]
+		}
+		if s.Group != nil && s.Group.MergeEnvironment != "" {
+			used[s.Group.MergeEnvironment] = r.plan.Environments[s.Group.MergeEnvironment]
+		}
+	}
+	return used
+}

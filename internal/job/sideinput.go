@@ -1,0 +1,226 @@
+package job
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// sidePageBytes is about how much of a side input one response carries. Pages
+// end between elements, because SDKs decode them page by page.
+const sidePageBytes = 1 << 20
+
+// sideInput is one side input of a stage, indexed by window and, for
+// multimaps, by key. Blocks are added as they commit, and indexed when the
+// first bundle asks after that.
+//
+//	State: the blocks, in order of commit; an index over those seen so far.
+//	Lifetime: the job's.
+type sideInput struct {
+	spec  *plan.SideInput
+	coll  *collection
+	mu    sync.Mutex
+	fresh []uint64 // blocks not yet indexed
+	index map[string]*sideWindow
+	get   func(id uint64) ([]byte, error)
+}
+
+// sideWindow is what a side input holds for one window.
+type sideWindow struct {
+	all    pages
+	keys   pages
+	values map[string]*pages
+	order  []string // keys in order of arrival
+}
+
+// pages is a sequence of encodings, cut between elements.
+type pages struct {
+	full  [][]byte
+	last  []byte
+	count int // elements
+}
+
+func (p *pages) add(b []byte) {
+	p.count++
+	p.last = append(p.last, b...)
+	if len(p.last) >= sidePageBytes {
+		p.full = append(p.full, p.last)
+		p.last = nil
+	}
+}
+
+// page returns page n and whether there are more.
+func (p *pages) page(n int) ([]byte, bool) {
+	switch {
+	case n < len(p.full):
+		return p.full[n], n+1 < len(p.full) || len(p.last) > 0
+	case n == len(p.full):
+		return p.last, false
+	}
+	return nil, false
+}
+
+func (r *runner) sideInput(ps *plan.Stage, i int, si *plan.SideInput) (*sideInput, error) {
+	c, err := r.collection(si.Collection)
+	if err != nil {
+		return nil, err
+	}
+	if si.Multimap && c.elem.Kind != coder.KV {
+		return nil, fmt.Errorf("side input %s of %s: a multimap needs a KV coder", si.Local, si.Transform)
+	}
+	return &sideInput{spec: si, coll: c, index: map[string]*sideWindow{}, get: r.blocks.get}, nil
+}
+
+// add makes a committed block part of the side input.
+func (s *sideInput) add(block uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fresh = append(s.fresh, block)
+}
+
+// grow indexes the blocks that have come since the last time.
+func (s *sideInput) grow() error {
+	for len(s.fresh) > 0 {
+		data, err := s.get(s.fresh[0])
+		if err != nil {
+			return err
+		}
+		if err := s.indexBlock(data); err != nil {
+			return fmt.Errorf("side input %s of %s: %w", s.spec.Local, s.spec.Transform, err)
+		}
+		s.fresh = s.fresh[1:]
+	}
+	return nil
+}
+
+func (s *sideInput) indexBlock(data []byte) error {
+	var e coder.Element
+	for len(data) > 0 {
+		n, err := s.coll.scanner.Scan(data, &e)
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+		err = s.coll.scanner.EachWindow(&e, func(w []byte) error { return s.insert(w, e.Value) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sideInput) insert(win, value []byte) error {
+	w := s.index[string(win)]
+	if w == nil {
+		w = &sideWindow{values: map[string]*pages{}}
+		s.index[string(win)] = w
+	}
+	if !s.spec.Multimap {
+		w.all.add(value)
+		return nil
+	}
+	key, val, err := coder.SplitKV(s.coll.elem, value)
+	if err != nil {
+		return err
+	}
+	vs := w.values[string(key)]
+	if vs == nil {
+		vs = &pages{}
+		w.values[string(key)] = vs
+		w.order = append(w.order, string(key))
+		w.keys.add(key)
+	}
+	vs.add(val)
+	return nil
+}
+
+// sideRequest is a state request for a side input, whatever its kind.
+type sideRequest struct {
+	window []byte
+	key    []byte
+	kind   sideKind
+	token  []byte
+}
+
+type sideKind uint8
+
+const (
+	sideAll sideKind = iota + 1
+	sideKeys
+	sideValues
+	sideKeysValues
+)
+
+// read answers a request.
+func (s *sideInput) read(q sideRequest) (*fnpb.StateGetResponse, error) {
+	n, err := pageNumber(q.token)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.grow(); err != nil {
+		return nil, err
+	}
+	w := s.index[string(q.window)]
+	if w == nil {
+		return &fnpb.StateGetResponse{}, nil
+	}
+	if q.kind == sideKeysValues {
+		return w.keysValues(n), nil
+	}
+	p := &w.all
+	switch q.kind {
+	case sideKeys:
+		p = &w.keys
+	case sideValues:
+		if p = w.values[string(q.key)]; p == nil {
+			return &fnpb.StateGetResponse{}, nil
+		}
+	}
+	data, more := p.page(n)
+	return pageResponse(data, n, more), nil
+}
+
+// keysValues encodes KV<key, iterable<value>> from key number n on.
+func (w *sideWindow) keysValues(n int) *fnpb.StateGetResponse {
+	var data []byte
+	for ; n < len(w.order) && len(data) < sidePageBytes; n++ {
+		vs := w.values[w.order[n]]
+		data = append(data, w.order[n]...)
+		data = vs.appendIterable(data)
+	}
+	return pageResponse(data, n-1, n < len(w.order))
+}
+
+// appendIterable appends the pages as one iterable of known length.
+func (p *pages) appendIterable(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(p.count))
+	for _, f := range p.full {
+		dst = append(dst, f...)
+	}
+	return append(dst, p.last...)
+}
+
+func pageResponse(data []byte, n int, more bool) *fnpb.StateGetResponse {
+	resp := &fnpb.StateGetResponse{Data: data}
+	if more {
+		resp.ContinuationToken = binary.BigEndian.AppendUint32(nil, uint32(n+1))
+	}
+	return resp
+}
+
+func pageNumber(token []byte) (int, error) {
+	if len(token) == 0 {
+		return 0, nil
+	}
+	if len(token) != 4 {
+		return 0, fmt.Errorf("continuation token %x is not one of this runner's", token)
+	}
+	return int(binary.BigEndian.Uint32(token)), nil
+}

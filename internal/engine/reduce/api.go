@@ -23,9 +23,6 @@ const (
 	EventTime Domain = iota + 1
 	// ProcessingTime fires when the clock has reached the timer.
 	ProcessingTime
-	// SyncProcessingTime fires when the clock has reached the timer, for
-	// everything upstream as well. A runner may treat it as ProcessingTime.
-	SyncProcessingTime
 )
 
 // Timers are the timers of the current key. Setting one replaces that of the
@@ -44,7 +41,9 @@ type Holds interface {
 	Clear(owner []byte) error
 }
 
-// Due is a timer that has come due.
+// Due is a timer that has come due and has been removed. It is only a reason to
+// look at its window: what happens follows from the state and the clocks, so a
+// timer that is delivered late, twice or for a window that is gone does no harm.
 type Due struct {
 	Window []byte
 	Tag    string
@@ -62,11 +61,19 @@ type Env struct {
 	Holds  Holds
 	// Watermark is the input watermark.
 	Watermark timestamp.Time
+	// OutputWatermark is the output watermark of the stage. It decides which
+	// elements are too late to count for the timestamp of a pane, and which
+	// panes are late. Nil if it is not known: then elements behind Watermark
+	// do not count, and the first pane after the end of a window is on time.
+	OutputWatermark *timestamp.Time
 	// NowMS is the clock, SyncNowMS the clock that everything upstream has
 	// reached, in milliseconds since the Unix epoch.
 	NowMS, SyncNowMS int64
 	// Merge is needed if the strategy has CustomMerge only.
 	Merge Merge
+	// Windows splits the windows of an element (coder.Scanner.EachWindow). It
+	// is needed if custom windows can come several for an element only.
+	Windows func(e *coder.Element, fn func(window []byte) error) error
 	// Emit takes a pane. Firing.Values is valid until Emit returns.
 	Emit func(p Firing) error
 	// Dropped, if not nil, is told of elements dropped because they were too

@@ -8,8 +8,8 @@
 // clock has reached a delay when it is at, not only when it is after it.
 //
 // A Machine sets no timers. Instead it says when it wants to be asked again:
-// Watches for the end of the window, Wakeup for the two processing-time clocks.
-// Being asked too often does no harm.
+// Watches for the end of the window, Wakeup for processing time. Being asked
+// too often does no harm.
 //
 // Invariants: a Machine never changes and may be shared; ShouldFire changes
 // nothing; adding elements, merging and advancing clocks never panic in any

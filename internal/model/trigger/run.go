@@ -281,27 +281,21 @@ func earliest(from []*State, i int) int64 {
 // NoWakeup is the result of Wakeup if there is nothing to wait for.
 const NoWakeup = math.MaxInt64
 
-// Wakeup returns when the trigger wants to be asked again on each of the two
-// processing-time clocks: the ends of delays that have not been reached, or
-// NoWakeup.
-func (m *Machine) Wakeup(s *State, c Clock) (now, syncNow int64) {
-	now, syncNow = NoWakeup, NoWakeup
+// Wakeup returns when, by the clock of processing time, the trigger wants to be
+// asked again: the first end of a delay that has not been reached, or NoWakeup.
+// The synchronized clock needs none, because its delays are over at once.
+func (m *Machine) Wakeup(s *State, c Clock) int64 {
+	wake := int64(NoWakeup)
 	if s.finished[0] {
-		return now, syncNow
+		return wake
 	}
 	for i := range m.nodes {
-		k := m.nodes[i].kind
-		if k != delay && k != syncDelay || s.value[i] == 0 {
+		if m.nodes[i].kind != delay || s.value[i] == 0 {
 			continue
 		}
-		end := s.value[i] - delayBias
-		switch {
-		case end <= c.time(k):
-		case k == delay:
-			now = min(now, end)
-		default:
-			syncNow = min(syncNow, end)
+		if end := s.value[i] - delayBias; end > c.NowMS {
+			wake = min(wake, end)
 		}
 	}
-	return now, syncNow
+	return wake
 }

@@ -34,6 +34,7 @@ func MergeIntervals(windows [][]byte) ([]Merged, error) {
 	slices.SortStableFunc(spans, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end))
 	})
+	spans = slices.CompactFunc(spans, func(a, b span) bool { return a.start == b.start && a.end == b.end })
 	var merged []Merged
 	for i := 0; i < len(spans); {
 		end, n := spans[i].end, i+1

@@ -40,7 +40,8 @@ func (k Kind) String() string {
 }
 
 // MaxTimestamp returns the largest timestamp that an element of the window can
-// have, within the bounds of event time.
+// have. It is always before timestamp.Max, so that the final watermark has
+// passed the end of every window.
 func (k Kind) MaxTimestamp(enc []byte) (timestamp.Time, error) {
 	switch k {
 	case Global:
@@ -57,7 +58,7 @@ func (k Kind) MaxTimestamp(enc []byte) (timestamp.Time, error) {
 		if len(enc) < timestamp.EncodedLen {
 			return 0, fmt.Errorf("%w: custom window of %d bytes", ErrBadWindow, len(enc))
 		}
-		return timestamp.Clamp(int64(timestamp.Decode(enc))), nil
+		return min(timestamp.Clamp(int64(timestamp.Decode(enc))), timestamp.Max-1), nil
 	}
 	return 0, fmt.Errorf("%w: %v", ErrBadWindow, k)
 }
@@ -85,4 +86,17 @@ func DecodeInterval(enc []byte) (start, end timestamp.Time, err error) {
 		return 0, 0, fmt.Errorf("%w: interval window ending at %v starts after its end", ErrBadWindow, end)
 	}
 	return start, end, nil
+}
+
+// IntervalLen returns the length of the interval window at the front of b, or
+// 0 if there is none.
+func IntervalLen(b []byte) int {
+	if len(b) <= timestamp.EncodedLen {
+		return 0
+	}
+	_, n := binary.Uvarint(b[timestamp.EncodedLen:])
+	if n <= 0 {
+		return 0
+	}
+	return timestamp.EncodedLen + n
 }

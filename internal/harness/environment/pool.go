@@ -1,10 +1,12 @@
-// Package environment starts SDK harnesses.
 package environment
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
+	"sync"
 	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
@@ -14,9 +16,29 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
+// Limits of a pool.
+const (
+	// DefaultStartTimeout is how long a worker may take from its start to its
+	// control stream. A boot program may install packages in that time.
+	DefaultStartTimeout = 3 * time.Minute
+	// failuresMax is how many starts and deaths in a row, without a bundle
+	// that a worker came back from, a pool takes before it gives up.
+	failuresMax = 5
+	// backoffMin and backoffMax bound the wait before another start, which
+	// doubles with each failure.
+	backoffMin = 100 * time.Millisecond
+	backoffMax = 5 * time.Second
+	// exitWait is how long a broken control stream waits for its process to
+	// end, so that the error can say how it ended.
+	exitWait = time.Second
+)
+
+// errPoolClosed is returned by Get after Close.
+var errPoolClosed = errors.New("the pool is closed")
+
 // Artifacts says where workers fetch staged artifacts.
 type Artifacts struct {
-	// Endpoint is the retrieval service; the Fn API server's when empty.
+	// Endpoint is the retrieval service; the Fn API's address when empty.
 	Endpoint string
 	// Token is the retrieval token.
 	Token string
@@ -24,30 +46,422 @@ type Artifacts struct {
 
 // Options configures a Pool.
 type Options struct {
-	Endpoint              string
-	Overrides             map[string]string
+	// Endpoint is where workers reach the Fn API; the server's own endpoint
+	// when empty.
+	Endpoint string
+	// Overrides replace environments, see Resolve.
+	Overrides map[string]string
+	// WorkersPerEnvironment is how many workers to run; a default that fits
+	// the environment when zero.
 	WorkersPerEnvironment int
-	StartTimeout          time.Duration
-	Log                   *slog.Logger
-	OnLog                 func(*fnapi.Harness, *fnpb.LogEntry)
-	Artifacts             Artifacts
-	PipelineOptions       *structpb.Struct
+	// StartTimeout bounds a worker's start; DefaultStartTimeout when zero.
+	StartTimeout time.Duration
+	// Log gets the pool's own messages; slog.Default() when nil.
+	Log *slog.Logger
+	// OnLog gets the workers' log entries.
+	OnLog func(*fnapi.Harness, *fnpb.LogEntry)
+	// Artifacts says where workers fetch artifacts.
+	Artifacts Artifacts
+	// PipelineOptions are the job's.
+	PipelineOptions *structpb.Struct
+	// Metadata is told to workers in their provision info.
+	Metadata map[string]string
 }
 
-// Pool is the workers of one environment.
-type Pool struct{}
+// worker is what a launcher started.
+type worker interface {
+	stop()                   // ends it; returns when that is done
+	exited() <-chan struct{} // closed at its end; nil if that is not known
+	exitError() error        // why, once exited
+}
 
-// NewPool returns a pool that starts workers when they are needed.
-func NewPool(srv *fnapi.Server, envID string, env *pipepb.Environment, o Options) *Pool { return &Pool{} }
+// provision is what a worker is told outside GetProvisionInfo.
+type provision struct {
+	artifacts    string
+	options      *structpb.Struct
+	capabilities []string
+}
 
-// Get returns a harness.
-func (p *Pool) Get(ctx context.Context) (*fnapi.Harness, error) { return nil, errors.New("not yet") }
+// member is a live worker of a pool.
+type member struct {
+	h    *fnapi.Harness
+	w    worker
+	load int // bundles on it
+}
 
-// Put gives it back.
-func (p *Pool) Put(h *fnapi.Harness) {}
+// Pool is the workers of one environment of one job. Its methods may be called
+// concurrently.
+type Pool struct {
+	srv    *fnapi.Server
+	envID  string
+	opts   Options
+	target *Target
+	broken error // the environment cannot run
 
-// Slots is how many bundles may run at a time.
-func (p *Pool) Slots() int { return 1 }
+	ctx    context.Context // ends with the pool
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 
-// Close stops the workers.
-func (p *Pool) Close() {}
+	mu       sync.Mutex
+	closed   bool
+	live     []*member
+	starting int
+	failures int
+	lastErr  error
+	changed  chan struct{} // closed and replaced at each change
+}
+
+// NewPool returns a pool that starts workers once Get asks for them. An
+// environment that cannot run is reported by Get and by Err.
+func NewPool(srv *fnapi.Server, envID string, env *pipepb.Environment, o Options) *Pool {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.StartTimeout <= 0 {
+		o.StartTimeout = DefaultStartTimeout
+	}
+	if o.Endpoint == "" {
+		o.Endpoint = srv.Endpoint()
+	}
+	if o.Artifacts.Endpoint == "" {
+		o.Artifacts.Endpoint = o.Endpoint
+	}
+	p := &Pool{srv: srv, envID: envID, opts: o, changed: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	t, err := ResolveID(envID, env, o.Overrides)
+	if err != nil {
+		p.broken = fmt.Errorf("environment %q: %w", envID, err)
+	}
+	p.target = t
+	return p
+}
+
+// Err returns why the environment cannot run, or nil.
+func (p *Pool) Err() error { return p.broken }
+
+// Target returns how the workers are started; nil if Err is not.
+func (p *Pool) Target() *Target { return p.target }
+
+// Harnesses returns the live workers.
+func (p *Pool) Harnesses() []*fnapi.Harness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hs := make([]*fnapi.Harness, len(p.live))
+	for i, m := range p.live {
+		hs[i] = m.h
+	}
+	return hs
+}
+
+// size returns how many workers the pool runs at most.
+func (p *Pool) size() int {
+	switch {
+	case p.opts.WorkersPerEnvironment > 0:
+		return p.opts.WorkersPerEnvironment
+	case p.target.Kind == Process && p.target.Language == Python:
+		return runtime.GOMAXPROCS(0) // one interpreter uses one core
+	}
+	return 1
+}
+
+// perWorker returns how many bundles a worker should get at a time: enough to
+// keep it busy while a bundle waits for the runner.
+func (p *Pool) perWorker() int {
+	switch p.target.Language {
+	case Python:
+		if p.target.Kind == Process || p.size() > 1 {
+			return 2
+		}
+		return 4
+	case TypeScript:
+		return 2
+	}
+	return min(8, max(2, 2*runtime.GOMAXPROCS(0)))
+}
+
+// Slots returns how many bundles the environment should get at a time.
+func (p *Pool) Slots() int {
+	if p.broken != nil {
+		return 1 // so that someone asks and gets the error
+	}
+	return p.size() * p.perWorker()
+}
+
+// Get returns the least loaded live worker; the caller must Put it back. It
+// starts workers while all are busy and there are fewer than there may be, and
+// waits only if none has room. After too many failures in a row it returns the
+// last one.
+func (p *Pool) Get(ctx context.Context) (*fnapi.Harness, error) {
+	if p.broken != nil {
+		return nil, p.broken
+	}
+	for {
+		h, changed, err := p.tryGet()
+		if h != nil || err != nil {
+			return h, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for a worker of environment %q: %w", p.envID, context.Cause(ctx))
+		}
+	}
+}
+
+// tryGet returns a worker, an error, or what to wait for.
+func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, p.describe(errPoolClosed)
+	}
+	var best *member
+	for _, m := range p.live {
+		if alive(m.h) && (best == nil || m.load < best.load) {
+			best = m
+		}
+	}
+	busy := best == nil || best.load > 0
+	if busy && len(p.live)+p.starting < p.size() && p.failures < failuresMax && (best != nil || p.starting == 0) {
+		p.starting++
+		p.wg.Add(1)
+		go p.start(backoff(p.failures))
+	}
+	switch {
+	case best != nil && (best.load < p.perWorker() || p.starting == 0):
+		best.load++
+		return best.h, nil, nil
+	case best == nil && p.starting == 0 && p.failures >= failuresMax:
+		return nil, nil, p.describe(fmt.Errorf("gave up after %d failures in a row: %w", p.failures, p.lastErr))
+	}
+	return nil, p.changed, nil
+}
+
+// alive reports whether h is not dead.
+func alive(h *fnapi.Harness) bool {
+	select {
+	case <-h.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// backoff returns how long to wait before a start after n failures.
+func backoff(n int) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	return min(backoffMax, backoffMin<<min(n-1, 16))
+}
+
+// Put gives back a worker from Get.
+func (p *Pool) Put(h *fnapi.Harness) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.live {
+		if m.h == h {
+			m.load--
+			if alive(h) {
+				p.failures = 0
+			}
+			p.notify()
+			return
+		}
+	}
+}
+
+// notify wakes everybody in Get; p.mu is held.
+func (p *Pool) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// describe adds the environment to an error.
+func (p *Pool) describe(err error) error {
+	return fmt.Errorf("environment %q (%v): %w", p.envID, p.target, err)
+}
+
+// start starts one worker and watches it until its end.
+func (p *Pool) start(wait time.Duration) {
+	defer p.wg.Done()
+	m, err := p.launch(wait)
+	p.mu.Lock()
+	p.starting--
+	if err == nil && p.closed {
+		err = errPoolClosed
+	}
+	if err != nil {
+		p.failures++
+		p.lastErr = err
+		p.notify()
+		p.mu.Unlock()
+		if m != nil {
+			p.stop(m)
+		}
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, errPoolClosed) {
+			p.opts.Log.Warn("SDK worker did not start", "environment", p.envID, "target", p.target.String(), "error", err)
+		}
+		return
+	}
+	p.live = append(p.live, m)
+	p.notify()
+	p.mu.Unlock()
+	p.opts.Log.Debug("SDK worker started", "environment", p.envID, "worker", m.h.Name())
+	p.watch(m)
+}
+
+// watch waits for the worker's end and takes it out of the pool.
+func (p *Pool) watch(m *member) {
+	select {
+	case <-m.h.Done():
+	case <-m.w.exited():
+		m.h.Close(m.w.exitError())
+	}
+	p.mu.Lock()
+	for i := range p.live {
+		if p.live[i] == m {
+			p.live = append(p.live[:i], p.live[i+1:]...)
+			break
+		}
+	}
+	if err := m.h.Err(); err != nil && !p.closed {
+		p.failures++
+		p.lastErr = err
+		p.opts.Log.Warn("SDK worker died", "environment", p.envID, "worker", m.h.Name(), "error", err)
+	}
+	p.notify()
+	p.mu.Unlock()
+	p.stop(m)
+}
+
+// launch starts a worker and waits until it is ready. A member that is
+// returned with an error must be stopped.
+func (p *Pool) launch(wait time.Duration) (*member, error) {
+	if err := sleep(p.ctx, wait); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StartTimeout)
+	defer cancel()
+	prefix := string(p.target.Language)
+	if prefix == "" {
+		prefix = "sdk"
+	}
+	id := fnapi.NewWorkerID(prefix)
+	m := &member{}
+	var mu sync.Mutex // m.w is set after the harness may already fail
+	m.h = p.srv.Expect(fnapi.WorkerConfig{
+		ID:           id,
+		Name:         id[:len(prefix)+1+6], // enough to tell workers apart, not to speak for one
+		Endpoint:     p.opts.Endpoint,
+		Provision:    p.provisionInfo(),
+		Capabilities: p.target.Env.GetCapabilities(),
+		Traits:       traitsOf(p.target.Language),
+		OnLog:        p.opts.OnLog,
+		Explain: func(err error) error {
+			mu.Lock()
+			w := m.w
+			mu.Unlock()
+			if exit := waitExit(p.ctx, w, exitWait); exit != nil {
+				return exit
+			}
+			return err
+		},
+	})
+	w, err := p.launchWorker(ctx, m.h)
+	if err != nil {
+		m.h.Close(err)
+		return nil, err
+	}
+	mu.Lock()
+	m.w = w
+	mu.Unlock()
+	select {
+	case <-m.h.Ready():
+		return m, nil
+	case <-m.h.Done():
+		return m, m.h.Err()
+	case <-w.exited():
+		return m, w.exitError()
+	case <-ctx.Done():
+		if p.ctx.Err() != nil {
+			return m, errPoolClosed
+		}
+		return m, fmt.Errorf("worker did not connect to %s within %v", p.opts.Endpoint, p.opts.StartTimeout)
+	}
+}
+
+// launchWorker starts the worker that h expects.
+func (p *Pool) launchWorker(ctx context.Context, h *fnapi.Harness) (worker, error) {
+	switch p.target.Kind {
+	case External:
+		return asWorker(startExternal(ctx, p.target, h, p.opts.Artifacts.Endpoint))
+	case Process:
+		return asWorker(startProcess(p.target, h, provision{
+			artifacts:    p.opts.Artifacts.Endpoint,
+			options:      p.opts.PipelineOptions,
+			capabilities: fnapi.DefaultCapabilities(),
+		}))
+	}
+	return nil, fmt.Errorf("cannot start workers of kind %v", p.target.Kind)
+}
+
+// asWorker keeps a nil pointer from becoming a worker that is not nil.
+func asWorker[W worker](w W, err error) (worker, error) {
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// provisionInfo is what workers are told by GetProvisionInfo.
+func (p *Pool) provisionInfo() *fnpb.ProvisionInfo {
+	info := &fnpb.ProvisionInfo{
+		PipelineOptions:  p.opts.PipelineOptions,
+		RetrievalToken:   p.opts.Artifacts.Token,
+		Dependencies:     p.target.Env.GetDependencies(),
+		ArtifactEndpoint: &pipepb.ApiServiceDescriptor{Url: p.opts.Artifacts.Endpoint},
+		Metadata:         p.opts.Metadata,
+	}
+	if reportsStatus(p.target.Language) {
+		info.StatusEndpoint = &pipepb.ApiServiceDescriptor{Url: p.opts.Endpoint}
+	}
+	return info
+}
+
+// stop ends a worker: its control stream first, so that it can end by itself.
+func (p *Pool) stop(m *member) {
+	m.h.Close(nil)
+	if m.w != nil {
+		m.w.stop()
+	}
+}
+
+// sleep waits for d or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close stops all workers and waits until they have ended.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	live := append([]*member(nil), p.live...)
+	p.notify()
+	p.mu.Unlock()
+	p.cancel()
+	for _, m := range live {
+		m.h.Close(nil) // its watcher stops the rest
+	}
+	p.wg.Wait()
+}

@@ -47,15 +47,19 @@ func (v *services) Control(stream fnpb.BeamFnControl_ControlServer) error {
 	go func() { received <- h.receiveControl(stream) }()
 	go func() { sent <- h.writeControl(stream) }()
 	select {
-	case err := <-received:
-		h.Close(err)
-		return nil
-	case err := <-sent:
-		h.Close(fmt.Errorf("its control stream broke: %w", err))
-		return nil
+	case err = <-received:
+	case err = <-sent:
 	case <-h.done:
 		return nil // half-close: the worker shuts down
 	}
+	if err == nil {
+		return nil // the harness was closed meanwhile
+	}
+	if h.cfg.Explain != nil {
+		err = h.cfg.Explain(err)
+	}
+	h.Close(err)
+	return nil
 }
 
 // receiveControl routes responses until the stream ends.
@@ -96,12 +100,12 @@ func (h *Harness) writeControl(stream fnpb.BeamFnControl_ControlServer) error {
 		select {
 		case req := <-h.controlQ:
 			if err := stream.Send(req); err != nil {
-				return err
+				return fmt.Errorf("its control stream broke: %w", err)
 			}
 		case <-h.done:
 			return nil
 		case <-stream.Context().Done():
-			return stream.Context().Err()
+			return fmt.Errorf("its control stream broke: %w", stream.Context().Err())
 		}
 	}
 }

@@ -44,6 +44,10 @@ type WorkerConfig struct {
 	// OnLog gets each log entry of the worker, one call at a time per logging
 	// stream; may be nil.
 	OnLog func(*Harness, *fnpb.LogEntry)
+	// Explain is asked for a better reason when the control stream is lost,
+	// such as how the worker's process ended; may be nil. It may block a
+	// little; nobody learns of the death before it returns.
+	Explain func(error) error
 }
 
 // Harness is one SDK worker, as the runner sees it. All methods may be called

@@ -1,0 +1,83 @@
+package environment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+)
+
+// Timeouts of calls to a worker pool service.
+const (
+	startWorkerTimeout = 15 * time.Second
+	stopWorkerTimeout  = 5 * time.Second
+)
+
+// external is a worker that a worker pool service started.
+type external struct {
+	endpoint string
+	id       string
+}
+
+// startExternal asks the target's worker pool service for a worker. A LOOPBACK
+// worker lives in the program that submitted the job.
+func startExternal(ctx context.Context, t *Target, h *fnapi.Harness, artifacts string) (*external, error) {
+	cc, err := dialPool(t.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	defer cc.Close()
+	ctx, cancel := context.WithTimeout(ctx, startWorkerTimeout)
+	defer cancel()
+	api := func(url string) *pipepb.ApiServiceDescriptor { return &pipepb.ApiServiceDescriptor{Url: url} }
+	resp, err := fnpb.NewBeamFnExternalWorkerPoolClient(cc).StartWorker(ctx, &fnpb.StartWorkerRequest{
+		WorkerId:          h.ID(),
+		ControlEndpoint:   api(h.Endpoint()),
+		LoggingEndpoint:   api(h.Endpoint()),
+		ArtifactEndpoint:  api(artifacts),
+		ProvisionEndpoint: api(h.Endpoint()),
+		Params:            t.Params,
+	}, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, fmt.Errorf("worker service at %s does not answer (is the program that serves it still running?): %s", t.Endpoint, status.Convert(err).Message())
+	}
+	if resp.GetError() != "" {
+		return nil, fmt.Errorf("worker service at %s: %w", t.Endpoint, errors.New(resp.GetError()))
+	}
+	return &external{endpoint: t.Endpoint, id: h.ID()}, nil
+}
+
+// dialPool connects lazily to a worker pool service.
+func dialPool(endpoint string) (*grpc.ClientConn, error) {
+	cc, err := grpc.NewClient("passthrough:///"+endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("worker service at %q: %w", endpoint, err)
+	}
+	return cc, nil
+}
+
+// stop asks the service to stop the worker. The service may be gone already.
+func (e *external) stop() {
+	cc, err := dialPool(e.endpoint)
+	if err != nil {
+		return
+	}
+	defer cc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), stopWorkerTimeout)
+	defer cancel()
+	_, _ = fnpb.NewBeamFnExternalWorkerPoolClient(cc).StopWorker(ctx, &fnpb.StopWorkerRequest{WorkerId: e.id})
+}
+
+// exited never tells: only the control stream does.
+func (e *external) exited() <-chan struct{} { return nil }
+
+// exitError is never known.
+func (e *external) exitError() error { return nil }

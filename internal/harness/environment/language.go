@@ -1,0 +1,115 @@
+package environment
+
+import (
+	"slices"
+	"strings"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+)
+
+// Language is the language of an environment's SDK.
+type Language string
+
+// Languages that environments are recognized as.
+const (
+	Unknown    Language = ""
+	Python     Language = "python"
+	Java       Language = "java"
+	Go         Language = "go"
+	TypeScript Language = "typescript"
+)
+
+// typeScriptMessageMax is what TypeScript's gRPC client takes in one message
+// (4 MiB), less some room for what is not data.
+const typeScriptMessageMax = 4<<20 - 64<<10
+
+const (
+	sdkBasePrefix         = "beam:version:sdk_base:"
+	capabilitySiblings    = "beam:protocol:sibling_workers:v1"
+	roleGoWorker          = "beam:artifact:role:go_worker_binary:v1"
+	typeScriptDefaultURN  = "js_default"
+	sdkImageNameSeparator = "/"
+)
+
+// LanguageOf recognizes the SDK of env by its version label, its container
+// image, its dependencies and its capabilities, in this order.
+func LanguageOf(env *pipepb.Environment) Language {
+	hasBase := false
+	for _, c := range env.GetCapabilities() {
+		if base, ok := strings.CutPrefix(c, sdkBasePrefix); ok {
+			hasBase = true
+			if l := languageOfImage(base); l != Unknown {
+				return l
+			}
+		}
+	}
+	if l := languageOfImage(imageOf(env)); l != Unknown {
+		return l
+	}
+	for _, d := range env.GetDependencies() {
+		if d.GetRoleUrn() == roleGoWorker {
+			return Go
+		}
+	}
+	switch {
+	case strings.Contains(env.GetUrn(), "python"):
+		return Python
+	case env.GetUrn() == typeScriptDefaultURN:
+		return TypeScript
+	case !hasBase && slices.Contains(env.GetCapabilities(), capabilitySiblings):
+		return TypeScript // the only SDK without a version label
+	}
+	return Unknown
+}
+
+// languageOfImage recognizes names like apache/beam_python3.11_sdk:2.77.0.
+func languageOfImage(image string) Language {
+	name := image[strings.LastIndex(image, sdkImageNameSeparator)+1:]
+	for _, c := range []struct {
+		part string
+		l    Language
+	}{
+		{"python", Python}, {"java", Java}, {"typescript", TypeScript}, {"_go_", Go}, {"node", TypeScript},
+	} {
+		if strings.Contains(name, c.part) {
+			if c.part == "java" && strings.Contains(name, "javascript") {
+				return TypeScript
+			}
+			return c.l
+		}
+	}
+	if strings.HasPrefix(image, "go:") || strings.HasPrefix(name, "go") {
+		return Go
+	}
+	return Unknown
+}
+
+// imageOf returns the container image of a DOCKER environment, or "".
+func imageOf(env *pipepb.Environment) string {
+	if env.GetUrn() != urnDocker {
+		return ""
+	}
+	p := &pipepb.DockerPayload{}
+	if proto.Unmarshal(env.GetPayload(), p) != nil {
+		return ""
+	}
+	return p.GetContainerImage()
+}
+
+// traitsOf returns what package bundle has to know of an SDK.
+func traitsOf(l Language) fnapi.Traits {
+	switch l {
+	case TypeScript:
+		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true}
+	case Go:
+		return fnapi.Traits{TimersEndPerTransform: true}
+	}
+	return fnapi.Traits{}
+}
+
+// reportsStatus says whether l's harness reports its status under its own
+// worker id. Python's does it under a random id, so it is not asked to.
+func reportsStatus(l Language) bool { return l == Go || l == Java }

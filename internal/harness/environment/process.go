@@ -1,0 +1,192 @@
+package environment
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+)
+
+const (
+	// processStopTimeout is how long a process may take to end once its
+	// control stream is closed, and again after SIGTERM.
+	processStopTimeout = 3 * time.Second
+	// tailBytes is how much of a process' output is kept for messages.
+	tailBytes = 32 << 10
+	// exitLineMax bounds the line of output that goes into an error.
+	exitLineMax = 400
+)
+
+// process is a worker that is a process of this machine.
+type process struct {
+	cmd   *exec.Cmd
+	out   tail
+	guard *guard
+	done  chan struct{}
+	err   error // valid once done
+}
+
+// startProcess runs the target's command with the flags of Beam's container
+// contract, and with the variables that SDK harnesses read when they are run
+// without a boot program.
+func startProcess(t *Target, h *fnapi.Harness, info provision) (*process, error) {
+	words := []string{t.Command}
+	if _, err := exec.LookPath(t.Command); err != nil {
+		// Not a program as a whole: a command line.
+		if words, err = splitCommand(t.Command); err != nil {
+			return nil, err
+		}
+	}
+	endpoint := h.Endpoint()
+	args := append(words[1:],
+		"--id="+h.ID(),
+		"--provision_endpoint="+endpoint,
+		"--control_endpoint="+endpoint,
+		"--logging_endpoint="+endpoint,
+		"--artifact_endpoint="+info.artifacts,
+	)
+	p := &process{cmd: exec.Command(words[0], args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), harnessVars(h, info)...)
+	for k, v := range t.Vars {
+		p.cmd.Env = append(p.cmd.Env, k+"="+v)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.WaitDelay = time.Second // do not wait for grandchildren's output
+	isolate(p.cmd)
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", words[0], err)
+	}
+	return p, nil
+}
+
+// run starts the process and waits for it. It stays on one thread, for a
+// parent-death signal is sent when the thread that started the process ends.
+func (p *process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := p.cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	p.guard = newGuard(p.cmd.Process.Pid)
+	started <- nil
+	err := p.cmd.Wait()
+	killGroup(p.cmd.Process.Pid) // what it left behind
+	p.guard.dismiss()
+	p.err = fmt.Errorf("its process ended with %s%s", exitText(err), p.out.lastLine())
+	close(p.done)
+}
+
+// exitText describes the result of exec.Cmd.Wait.
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// exited is closed when the process has ended.
+func (p *process) exited() <-chan struct{} { return p.done }
+
+// exitError says how it ended; it is valid once exited is closed.
+func (p *process) exitError() error { return p.err }
+
+// stop ends the process: it gets time to end by itself now that its control
+// stream is closed, then a signal, then it is killed with its whole group.
+func (p *process) stop() {
+	for _, end := range []func(int){func(int) {}, terminateGroup, killGroup} {
+		end(p.cmd.Process.Pid)
+		t := time.NewTimer(processStopTimeout)
+		select {
+		case <-p.done:
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// harnessVars are the variables by which SDK harnesses find the runner when no
+// boot program tells them.
+func harnessVars(h *fnapi.Harness, info provision) []string {
+	api := fmt.Sprintf("url: %q", h.Endpoint())
+	vars := []string{
+		"WORKER_ID=" + h.ID(),  // Python
+		"HARNESS_ID=" + h.ID(), // Java
+		"CONTROL_API_SERVICE_DESCRIPTOR=" + api,
+		"LOGGING_API_SERVICE_DESCRIPTOR=" + api,
+		"RUNNER_CAPABILITIES=" + strings.Join(info.capabilities, " "),
+	}
+	if info.options != nil {
+		if b, err := protojson.Marshal(info.options); err == nil {
+			vars = append(vars, "PIPELINE_OPTIONS="+string(b))
+		}
+	}
+	return vars
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+// Write never fails.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - tailBytes; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(b), nil
+}
+
+// String returns what is kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
+
+// lastLine returns ": " and the last line that is not blank, or "".
+func (t *tail) lastLine() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := bytes.TrimSpace(t.buf)
+	line := bytes.TrimSpace(b[bytes.LastIndexByte(b, '\n')+1:])
+	if len(line) == 0 {
+		return ""
+	}
+	if len(line) > exitLineMax {
+		line = append(line[:exitLineMax:exitLineMax], "..."...)
+	}
+	return ": " + strings.ToValidUTF8(string(line), "?")
+}
+
+// waitExit waits a moment for w's end, to explain why its stream ended.
+func waitExit(ctx context.Context, w worker, d time.Duration) error {
+	if w == nil || w.exited() == nil {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.exited():
+		return w.exitError()
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return nil
+}

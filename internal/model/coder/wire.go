@@ -15,7 +15,7 @@ import (
 // standard coders that the runner can scan; where the pipeline has an opaque
 // coder, the wire coder has it inside a length prefix, which every SDK knows.
 //
-// The ids of new coders begin with "wire:" and depend only on the pipeline's
+// The ids of new coders begin with "wire:" or "wire/" and depend only on the pipeline's
 // coders and ids, not on the order of calls.
 type Wire struct {
 	coders map[string]*pipepb.Coder
@@ -158,7 +158,7 @@ func (w *Wire) standard(u string, components ...string) string {
 	if len(components) > 0 {
 		name += "<" + strings.Join(components, ",") + ">"
 	}
-	return w.add("wire:"+name, &pipepb.Coder{
+	return w.add("wire/"+name, &pipepb.Coder{
 		Spec:              &pipepb.FunctionSpec{Urn: u},
 		ComponentCoderIds: components,
 	})

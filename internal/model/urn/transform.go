@@ -44,8 +44,8 @@ const (
 
 // Transforms that a runner adds to a process bundle descriptor.
 const (
-	DataSource = "beam:runner:source:v1"
-	DataSink   = "beam:runner:sink:v1"
+	Source = "beam:runner:source:v1"
+	Sink   = "beam:runner:sink:v1"
 )
 
 // Window functions.

@@ -1,0 +1,64 @@
+package shuffle
+
+import "bytes"
+
+// chunked is a growing array that never moves what is in it, so that growing
+// costs no copying and needs no twofold memory.
+type chunked[T any] struct {
+	chunks [][]T
+	n      int
+}
+
+const (
+	chunkBits = 15
+	chunkLen  = 1 << chunkBits
+)
+
+func (c *chunked[T]) push(v T) {
+	i := c.n >> chunkBits
+	if i == len(c.chunks) {
+		c.chunks = append(c.chunks, make([]T, chunkLen))
+	}
+	c.chunks[i][c.n&(chunkLen-1)] = v
+	c.n++
+}
+
+func (c *chunked[T]) at(i uint32) *T { return &c.chunks[i>>chunkBits][i&(chunkLen-1)] }
+func (c *chunked[T]) len() int       { return c.n }
+func (c *chunked[T]) reset()         { c.n = 0 }
+
+// interner numbers distinct byte strings: windows, which are few and come in
+// runs of the same.
+type interner struct {
+	all   [][]byte
+	byKey map[string]uint32
+	last  uint32
+	bytes int64
+}
+
+// internedBytes is about what an entry costs beside its bytes.
+const internedBytes = 96
+
+func (n *interner) index(b []byte) uint32 {
+	if len(n.all) > 0 && bytes.Equal(n.all[n.last], b) {
+		return n.last
+	}
+	i, ok := n.byKey[string(b)]
+	if !ok {
+		if n.byKey == nil {
+			n.byKey = map[string]uint32{}
+		}
+		i = uint32(len(n.all))
+		n.byKey[string(b)] = i
+		n.all = append(n.all, bytes.Clone(b))
+		n.bytes += 2*int64(len(b)) + internedBytes
+	}
+	n.last = i
+	return i
+}
+
+func (n *interner) reset() {
+	clear(n.byKey)
+	clear(n.all)
+	n.all, n.last, n.bytes = n.all[:0], 0, 0
+}

@@ -29,7 +29,7 @@ func (t Timing) String() string {
 }
 
 // Pane says which firing of its window an element belongs to. The zero value is
-// an early pane; elements that no trigger has fired have NoFiring.
+// an early pane; elements that no trigger has fired have Unfired.
 type Pane struct {
 	Timing Timing
 	// First and Last say whether it is the first and the last of its window.
@@ -39,12 +39,13 @@ type Pane struct {
 	Index, NonSpeculative int64
 }
 
-// NoFiring is the pane of elements that no trigger has fired. Its encoding is
-// the byte 0x0f.
-var NoFiring = Pane{Timing: Unknown, First: true, Last: true}
+// Unfired is the pane of elements that no trigger has fired.
+var Unfired = Pane{Timing: Unknown, First: true, Last: true}
 
-// NoFiringByte is the encoding of NoFiring.
-const NoFiringByte = 0x0f
+// NoFiring is the encoding of Unfired. Nobody may change it.
+var NoFiring = []byte{noFiring}
+
+const noFiring = 0x0f
 
 // Encodings of a pane, in the upper half of its first byte.
 const (

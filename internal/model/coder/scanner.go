@@ -153,7 +153,7 @@ func AppendHeader(dst []byte, t timestamp.Time, windows []byte, numWindows int, 
 	dst = binary.BigEndian.AppendUint32(dst, uint32(numWindows))
 	dst = append(dst, windows...)
 	if len(pane) == 0 {
-		return append(dst, NoFiringByte)
+		return append(dst, noFiring)
 	}
 	return append(dst, pane...)
 }

@@ -123,7 +123,7 @@ func (e *TimerElement) Append(dst []byte) []byte {
 	dst = timestamp.Append(append(dst, 0), e.Fire)
 	dst = timestamp.Append(dst, e.Hold)
 	if len(e.Pane) == 0 {
-		return append(dst, NoFiringByte)
+		return append(dst, noFiring)
 	}
 	return append(dst, e.Pane...)
 }

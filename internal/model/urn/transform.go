@@ -44,8 +44,11 @@ const (
 
 // Transforms that a runner adds to a process bundle descriptor.
 const (
-	Source = "beam:runner:source:v1"
-	Sink   = "beam:runner:sink:v1"
+	DataSource = "beam:runner:source:v1"
+	DataSink   = "beam:runner:sink:v1"
+	// Source and Sink are short for them.
+	Source = DataSource
+	Sink   = DataSink
 )
 
 // Window functions.

@@ -29,6 +29,9 @@ type Plan struct {
 	Coders       map[string]*pipepb.Coder // the pipeline's coders and all wire coders
 	Windowings   map[string]*pipepb.WindowingStrategy
 	Environments map[string]*pipepb.Environment // those that some stage needs
+	// Origin maps the ids of transforms that were made here, in descriptors, to
+	// the pipeline's transform that they stand for. Others are the pipeline's.
+	Origin map[string]string
 }
 
 // Collection is a PCollection as it travels between stages, with its wire
@@ -68,10 +71,13 @@ type Stage struct {
 	// Spread: the input passed a Reshuffle or the like, so its elements are to be
 	// spread over workers even when they are few.
 	Spread bool
+	// Finalizes: an SDK transform asks for bundles to be finalized.
+	Finalizes bool
 	// ExpiryTimers: families of @OnWindowExpiration, by transform id.
 	ExpiryTimers map[string]string
 	Group        *GroupSpec // Group stages only
-	TestStream   *pipepb.TestStreamPayload
+	// TestStream has its elements in the encoding of the outputs' wire coder.
+	TestStream *pipepb.TestStreamPayload
 	// Descriptor has everything but the service addresses.
 	Descriptor *fnpb.ProcessBundleDescriptor
 	// Why says, in a sentence each, why the stage starts here and was not
@@ -81,7 +87,9 @@ type Stage struct {
 
 // Output is a collection that leaves a stage.
 type Output struct {
-	Port       string // SDK: id of the data sink transform in Descriptor
+	// Port is, for an SDK stage, the id of the data sink transform in its
+	// Descriptor; otherwise the local name of the output (TestStream: the tag).
+	Port       string
 	Collection *Collection
 	Consumers  []Consumer // may be empty
 }

@@ -8,6 +8,8 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/model/window"
 )
 
@@ -158,8 +160,12 @@ func (v *validator) windowing(id, collection string) {
 	if !v.coder(ws.GetWindowCoderId(), "the windows of windowing strategy %q", id) {
 		return
 	}
-	ws = v.wrapWindows(ws)
-	s, err := window.Parse(ws, v.p.Coders)
+	ws, err := v.wireWindows(ws)
+	if err != nil {
+		v.reject("windowing strategy %q: %v", id, err)
+		return
+	}
+	s, err := window.Parse(ws, v.wire.Coders())
 	if err != nil {
 		v.reject("windowing strategy %q: %v", id, err)
 		return
@@ -167,37 +173,17 @@ func (v *validator) windowing(id, collection string) {
 	v.p.Windowings[id], v.p.Strategies[id] = ws, s
 }
 
-// wrapWindows returns a windowing strategy with a window coder that the runner
-// understands: a custom window says when it ends, whatever it looks like.
-func (v *validator) wrapWindows(ws *pipepb.WindowingStrategy) *pipepb.WindowingStrategy {
-	id := ws.GetWindowCoderId()
-	switch v.p.Coders[id].GetSpec().GetUrn() {
-	case URNCoderGlobalWindow, URNCoderIntervalWindow, URNCoderCustomWindow:
-		return ws
-	case URNCoderLengthPrefix:
-	default:
-		id = v.addCoder("window-bytes:"+id, URNCoderLengthPrefix, id)
+// wireWindows returns a windowing strategy with a window coder that the runner
+// understands. SDKs are given the same one, since they name windows in state
+// requests too.
+func (v *validator) wireWindows(ws *pipepb.WindowingStrategy) (*pipepb.WindowingStrategy, error) {
+	id, err := v.wire.Window(ws.GetWindowCoderId())
+	if err != nil || id == ws.GetWindowCoderId() {
+		return ws, err
 	}
-	id = v.addCoder("window:"+ws.GetWindowCoderId(), URNCoderCustomWindow, id)
 	ws = proto.Clone(ws).(*pipepb.WindowingStrategy)
 	ws.WindowCoderId = id
-	return ws
-}
-
-// addCoder adds a coder with one component, under id or something like it.
-func (v *validator) addCoder(id, urn, component string) string {
-	want := &pipepb.Coder{Spec: &pipepb.FunctionSpec{Urn: urn}, ComponentCoderIds: []string{component}}
-	for {
-		have, ok := v.p.Coders[id]
-		if !ok {
-			v.p.Coders[id] = want
-			return id
-		}
-		if proto.Equal(have, want) {
-			return id
-		}
-		id += "'"
-	}
+	return ws, nil
 }
 
 // keyed checks that the elements of a collection are key-value pairs.
@@ -206,59 +192,26 @@ func (v *validator) keyed(t *Transform, port Port, why string) {
 	if c == nil {
 		return // rejected already
 	}
-	coder := v.p.Coders[c.GetCoderId()]
-	if coder == nil {
+	kv := v.p.Coders[c.GetCoderId()]
+	if kv == nil {
 		return // likewise
 	}
-	if urn := coder.GetSpec().GetUrn(); urn != URNCoderKV {
-		v.reject("transform %q: %s needs key-value pairs, but the coder of PCollection %q is %q", t.Name, why, port.Collection, urn)
+	if have := kv.GetSpec().GetUrn(); have != urn.CoderKV {
+		v.reject("transform %q: %s needs key-value pairs, but the coder of PCollection %q is %q", t.Name, why, port.Collection, have)
 	}
 }
 
 // coder checks a coder and its components. It returns false if it is rejected.
 func (v *validator) coder(id, what string, args ...any) bool {
-	if err := v.checkCoder(id, 0); err != nil {
+	err, ok := v.coders[id]
+	if !ok {
+		_, err = coder.Parse(v.p.Coders, id)
+		v.coders[id] = err
+	}
+	if err != nil {
 		v.reject("coder of %s: %v", fmt.Sprintf(what, args...), err)
-		return false
 	}
-	return true
-}
-
-// arities of coders that the runner takes apart.
-var arities = map[string]int{
-	URNCoderKV: 2, URNCoderIterable: 1, URNCoderLengthPrefix: 1, URNCoderCustomWindow: 1,
-	"beam:coder:state_backed_iterable:v1": 1, "beam:coder:nullable:v1": 1, "beam:coder:sharded_key:v1": 1,
-	"beam:coder:timer:v1": 2, "beam:coder:windowed_value:v1": 2, "beam:coder:param_windowed_value:v1": 2,
-}
-
-func (v *validator) checkCoder(id string, depth int) error {
-	if err, ok := v.coders[id]; ok {
-		return err
-	}
-	if depth > maxNesting {
-		return fmt.Errorf("coder %q is nested more than %d deep", id, maxNesting)
-	}
-	c := v.comps.GetCoders()[id]
-	if c == nil {
-		v.coders[id] = fmt.Errorf("coder %q is missing", id)
-		return v.coders[id]
-	}
-	v.coders[id] = fmt.Errorf("coder %q contains itself", id) // what a cycle finds
-	v.coders[id] = v.checkComponents(id, c, depth)
-	return v.coders[id]
-}
-
-func (v *validator) checkComponents(id string, c *pipepb.Coder, depth int) error {
-	want, ok := arities[c.GetSpec().GetUrn()]
-	if have := len(c.GetComponentCoderIds()); ok && have != want {
-		return fmt.Errorf("coder %q (%s) has %d components; want %d", id, c.GetSpec().GetUrn(), have, want)
-	}
-	for _, sub := range c.GetComponentCoderIds() {
-		if err := v.checkCoder(sub, depth+1); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err == nil
 }
 
 // sortedKeys is for reasons in an order that stays the same.

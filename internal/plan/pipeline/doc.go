@@ -11,8 +11,8 @@
 //   - every leaf is run by the runner, or has an environment that runs it;
 //   - a collection is produced by exactly one leaf, and there are no cycles;
 //   - keyed inputs (grouping, combining, state, timers, multimaps) are KVs;
-//   - window coders are global, interval or custom windows: any other one has
-//     been wrapped, so that the runner can tell where a window ends.
+//   - window coders are global, interval or custom windows: any other one is
+//     wrapped, so that the runner can tell where a window ends.
 //
 // This package does not optimise: SDFs, lifted combines and flattens are the
 // business of package plan.

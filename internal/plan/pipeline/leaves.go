@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"container/heap"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,8 +35,7 @@ func sortLeaves(leaves []*Transform) ([]*Transform, error) {
 		return nil, err
 	}
 	var missing []string
-	waits := make([]int, len(leaves))     // inputs that are not there yet
-	readers := make([][]int, len(leaves)) // by producer
+	after := make([][]int, len(leaves))
 	for i, t := range leaves {
 		for _, in := range slices.Concat(t.Inputs, t.Sides) {
 			from, ok := producer[in.Collection]
@@ -45,14 +43,31 @@ func sortLeaves(leaves []*Transform) ([]*Transform, error) {
 				missing = append(missing, fmt.Sprintf("transform %q: no transform produces its input %q (PCollection %q)", t.Name, in.Local, in.Collection))
 				continue
 			}
-			waits[i]++
-			readers[from] = append(readers[from], i)
+			after[i] = append(after[i], from)
 		}
 	}
 	if missing != nil {
 		return nil, &Rejection{Reasons: missing}
 	}
-	return drain(leaves, waits, readers)
+	sorted := make([]*Transform, 0, len(leaves))
+	for _, i := range Order(after) {
+		sorted = append(sorted, leaves[i])
+	}
+	if len(sorted) < len(leaves) {
+		return nil, &Rejection{Reasons: []string{"transforms wait for each other's output in a cycle, or for that of a cycle: " + names(leaves, sorted)}}
+	}
+	return sorted, nil
+}
+
+// names lists the leaves that are not among sorted.
+func names(leaves, sorted []*Transform) string {
+	var names []string
+	for _, t := range leaves {
+		if !slices.Contains(sorted, t) {
+			names = append(names, fmt.Sprintf("%q", t.Name))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func producers(leaves []*Transform) (map[string]int, error) {
@@ -71,47 +86,4 @@ func producers(leaves []*Transform) (map[string]int, error) {
 		return nil, &Rejection{Reasons: twice}
 	}
 	return producer, nil
-}
-
-// drain takes out leaves that wait for nothing, the earliest first.
-func drain(leaves []*Transform, waits []int, readers [][]int) ([]*Transform, error) {
-	ready := &intHeap{}
-	for i := range leaves {
-		if waits[i] == 0 {
-			heap.Push(ready, i)
-		}
-	}
-	sorted := make([]*Transform, 0, len(leaves))
-	for ready.Len() > 0 {
-		i := heap.Pop(ready).(int)
-		sorted = append(sorted, leaves[i])
-		for _, r := range readers[i] {
-			if waits[r]--; waits[r] == 0 {
-				heap.Push(ready, r)
-			}
-		}
-	}
-	if len(sorted) == len(leaves) {
-		return sorted, nil
-	}
-	var names []string
-	for i, t := range leaves {
-		if waits[i] > 0 {
-			names = append(names, fmt.Sprintf("%q", t.Name))
-		}
-	}
-	return nil, &Rejection{Reasons: []string{"transforms wait for each other's output in a cycle, or for the cycle's: " + strings.Join(names, ", ")}}
-}
-
-type intHeap []int
-
-func (h intHeap) Len() int           { return len(h) }
-func (h intHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h intHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *intHeap) Push(x any)        { *h = append(*h, x.(int)) }
-func (h *intHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }

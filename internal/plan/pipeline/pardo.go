@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // parDo checks a transform with a ParDoPayload, and tells its side inputs from
@@ -19,7 +21,7 @@ func (v *validator) parDo(t *Transform) {
 	}
 	if m.GetRestrictionCoderId() != "" {
 		v.coder(m.GetRestrictionCoderId(), "the restrictions of %q", t.Name)
-	} else if t.URN != URNParDo {
+	} else if t.URN != urn.ParDo {
 		v.reject("transform %q (%s) has no restriction coder", t.Name, t.URN)
 	}
 	for _, id := range sortedKeys(m.GetStateSpecs()) {
@@ -59,21 +61,21 @@ func (v *validator) sides(t *Transform) {
 			v.reject("transform %q: side input %q is not among its inputs", t.Name, local)
 			continue
 		}
-		switch urn := specs[local].GetAccessPattern().GetUrn(); urn {
-		case URNSideIterable:
-		case URNSideMultimap:
+		switch pattern := specs[local].GetAccessPattern().GetUrn(); pattern {
+		case urn.SideInputIterable:
+		case urn.SideInputMultimap:
 			v.keyed(t, Port{Local: local, Collection: collection}, "a multimap side input")
 		default:
-			v.reject("transform %q: side input %q has the unknown access pattern %q", t.Name, local, urn)
+			v.reject("transform %q: side input %q has the unknown access pattern %q", t.Name, local, pattern)
 		}
 	}
 }
 
 func (v *validator) state(t *Transform, id string, spec *pipepb.StateSpec) {
-	switch urn := spec.GetProtocol().GetUrn(); urn {
-	case "", URNStateBag, URNStateMultimap, URNStateOrderedList:
+	switch protocol := spec.GetProtocol().GetUrn(); protocol {
+	case "", urn.StateBag, urn.StateMultimap, urn.StateOrderedList:
 	default:
-		v.reject("transform %q: state %q has the unknown protocol %q", t.Name, id, urn)
+		v.reject("transform %q: state %q has the unknown protocol %q", t.Name, id, protocol)
 	}
 	coders := StateCoders(spec)
 	if coders == nil {

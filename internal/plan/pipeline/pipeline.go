@@ -87,9 +87,9 @@ func (p *Pipeline) Strategy(collection string) *window.Strategy {
 }
 
 // Capable reports whether an environment announces a capability.
-func (p *Pipeline) Capable(environment, urn string) bool {
+func (p *Pipeline) Capable(environment, capability string) bool {
 	for _, c := range p.Environment(environment).GetCapabilities() {
-		if strings.TrimSpace(c) == urn {
+		if strings.TrimSpace(c) == capability {
 			return true
 		}
 	}

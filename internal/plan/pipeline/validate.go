@@ -9,12 +9,14 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/model/window"
 )
 
 const (
 	maxReasons = 100  // in one Rejection
-	maxNesting = 1000 // of composites, and of coders
+	maxNesting = 1000 // of composites
 )
 
 // Validate checks a pipeline. The error, if any, is a *Rejection. The proto
@@ -27,14 +29,12 @@ func Validate(p *pipepb.Pipeline) (*Pipeline, error) {
 		seen:    map[string]bool{},
 		p: &Pipeline{
 			Proto:      p,
-			Coders:     maps.Clone(p.GetComponents().GetCoders()),
+			Coders:     p.GetComponents().GetCoders(),
 			Windowings: map[string]*pipepb.WindowingStrategy{},
 			Strategies: map[string]*window.Strategy{},
 		},
 	}
-	if v.p.Coders == nil {
-		v.p.Coders = map[string]*pipepb.Coder{}
-	}
+	v.wire = coder.NewWire(v.p.Coders)
 	for _, r := range p.GetRequirements() {
 		if !requirements[r] {
 			v.reject("requirement %q is not known to this runner", r)
@@ -48,12 +48,14 @@ func Validate(p *pipepb.Pipeline) (*Pipeline, error) {
 	if len(v.reasons) > 0 {
 		return nil, &Rejection{Reasons: v.reasons}
 	}
+	v.p.Coders = v.wire.Coders()
 	return v.p, nil
 }
 
 type validator struct {
 	p       *Pipeline
 	comps   *pipepb.Components
+	wire    *coder.Wire
 	coders  map[string]error // coders that have been checked
 	visited map[string]bool  // transforms
 	seen    map[string]bool  // collections and windowing strategies
@@ -149,11 +151,11 @@ func (v *validator) classify(t *Transform) {
 		}
 	case kind != 0:
 		t.Kind = kind
-	case t.URN == URNParDo:
+	case t.URN == urn.ParDo:
 		t.Kind = SDK // some SDKs put what it was made from inside
 	case subs > 0:
 		t.Kind = Composite
-	case sdkURNs[t.URN], t.URN != "" && t.Environment != "" && v.p.Capable(t.Environment, t.URN):
+	case sdkURNs[t.URN], parDoURNs[t.URN], combineURNs[t.URN], t.URN != "" && t.Environment != "" && v.p.Capable(t.Environment, t.URN):
 		t.Kind = SDK
 	case passesOn(t):
 		t.Kind = NoOp

@@ -1,0 +1,186 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pharos-beam/pharos/internal/model/urn"
+	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+)
+
+// sinkFlattens takes flattens out of the graph. Inputs that are encoded unlike
+// the output are recoded by an SDK first; a flatten of one collection is a
+// renaming; any other one remains a merge, that outputs are sent through.
+func (g *graph) sinkFlattens() error {
+	for _, m := range g.merges {
+		if err := g.recodeInputs(m); err != nil {
+			return fmt.Errorf("transform %q: %w", m.t.Name, err)
+		}
+	}
+	var left []*merge
+	for _, m := range g.merges {
+		if m.t.Kind == pipeline.Flatten && len(m.ins) == 1 && g.sameWindowing(m.ins[0], m.out) {
+			g.rename[m.out] = m.ins[0]
+		} else {
+			left = append(left, m)
+		}
+	}
+	g.merges = left
+	g.applyRenames()
+	return nil
+}
+
+func (g *graph) sameWindowing(a, b string) bool {
+	return g.collections[a].GetWindowingStrategyId() == g.collections[b].GetWindowingStrategyId()
+}
+
+func (g *graph) applyRenames() {
+	for _, n := range g.nodes {
+		n.in.Collection = g.resolve(n.in.Collection)
+		n.sides = slices.Clone(n.sides)
+		for i := range n.sides {
+			n.sides[i].Collection = g.resolve(n.sides[i].Collection)
+		}
+	}
+	for _, m := range g.merges {
+		for i := range m.ins {
+			m.ins[i] = g.resolve(m.ins[i])
+		}
+	}
+}
+
+func (g *graph) recodeInputs(m *merge) error {
+	for i, in := range m.ins {
+		same, err := g.sameEncoding(in, m.out)
+		if err != nil {
+			return err
+		}
+		if same {
+			continue
+		}
+		env := g.recoder(m.t, in, m.out)
+		if env == "" {
+			return fmt.Errorf("its input PCollection %q is encoded unlike its output, and no SDK is there to recode it", in)
+		}
+		coded := g.newCollection(fmt.Sprintf("%s/recoded%d", m.out, i), m.out, g.collections[m.out].GetCoderId())
+		g.collections[coded].IsBounded = g.collections[in].GetIsBounded()
+		g.recode(fmt.Sprintf("%s/recode%d", m.t.ID, i), m.t.Name, m.t.ID, env, in, coded)
+		m.ins[i] = coded
+	}
+	return nil
+}
+
+// sameEncoding reports whether two collections have the same wire coders.
+func (g *graph) sameEncoding(a, b string) (bool, error) {
+	ca, err := g.wireCoder(a)
+	if err != nil {
+		return false, err
+	}
+	cb, err := g.wireCoder(b)
+	if err != nil {
+		return false, err
+	}
+	return g.sameCoder(ca, cb) && g.sameCoder(g.strategy(a).CoderID, g.strategy(b).CoderID), nil
+}
+
+// recode adds an SDK transform that copies a collection, which recodes it: all
+// SDKs run flattens.
+func (g *graph) recode(id, name, origin, env, in, out string) {
+	g.add(&node{
+		id: g.newID(id), name: name + "/Recode", origin: origin, kind: pipeline.SDK, urn: urn.Flatten, env: env,
+		in: pipeline.Port{Local: "i0", Collection: in}, outs: []pipeline.Port{{Local: "i0", Collection: out}},
+	})
+}
+
+// recoder chooses an environment that knows both encodings: that of the
+// transform, of the producer of its input, of a consumer of its output; or any.
+func (g *graph) recoder(t *pipeline.Transform, in, out string) string {
+	if env := t.Proto.GetEnvironmentId(); g.p.Environment(env) != nil {
+		return env
+	}
+	if n := g.producer[in]; n != nil && n.env != "" {
+		return n.env
+	}
+	if env := g.consumer(out); env != "" {
+		return env
+	}
+	for _, env := range slices.Sorted(maps.Keys(g.p.Proto.GetComponents().GetEnvironments())) {
+		return env
+	}
+	return ""
+}
+
+// consumer returns the environment of a leaf of the pipeline that reads the
+// collection, through flattens.
+func (g *graph) consumer(collection string) string {
+	leaves, _ := g.p.Leaves(func(*pipeline.Transform) bool { return true })
+	reached := map[string]bool{collection: true}
+	for _, t := range leaves { // in topological order
+		reads := slices.ContainsFunc(slices.Concat(t.Inputs, t.Sides), func(in pipeline.Port) bool { return reached[in.Collection] })
+		switch {
+		case !reads:
+		case t.Environment != "":
+			return t.Environment
+		default:
+			for _, out := range t.Outputs {
+				reached[out.Collection] = true
+			}
+		}
+	}
+	return ""
+}
+
+// delimited are coders that encode in the same way whether something follows
+// or not, so that elements can be taken as a TestStream has them.
+var delimited = map[string]bool{
+	urn.CoderVarint: true, urn.CoderDouble: true, urn.CoderBool: true, urn.CoderLengthPrefix: true,
+	urn.CoderGlobalWindow: true, urn.CoderIntervalWindow: true,
+}
+
+// expandTestStream adds a TestStream. SDKs disagree on whether its elements are
+// encoded in the outer or the nested context, but each decodes what is in a
+// length prefix as it encodes elements here. So the stream is made of
+// length-prefixed elements, which an SDK then recodes.
+func (g *graph) expandTestStream(t *pipeline.Transform) error {
+	n := leafNode(t)
+	coderID := t.TestStream.GetCoderId()
+	if !delimited[g.wire.Coders()[coderID].GetSpec().GetUrn()] {
+		coderID = g.wire.LengthPrefix(coderID)
+		n.testStream = prefixElements(t.TestStream, coderID)
+	}
+	n.outs = slices.Clone(n.outs)
+	for i, out := range n.outs {
+		wire, err := g.wireCoder(out.Collection)
+		if err != nil {
+			return err
+		}
+		if g.sameCoder(wire, coderID) {
+			continue
+		}
+		env := g.recoder(t, "", out.Collection)
+		if env == "" {
+			return fmt.Errorf("no SDK is there to recode it")
+		}
+		raw := g.newCollection(out.Collection+"/events", out.Collection, coderID)
+		n.outs[i].Collection = raw
+		g.recode(t.ID+"/recode", t.Name, t.ID, env, raw, out.Collection)
+	}
+	g.add(n)
+	return nil
+}
+
+func prefixElements(p *pipepb.TestStreamPayload, coderID string) *pipepb.TestStreamPayload {
+	p = proto.Clone(p).(*pipepb.TestStreamPayload)
+	p.CoderId = coderID
+	for _, event := range p.GetEvents() {
+		for _, e := range event.GetElementEvent().GetElements() {
+			e.EncodedElement = protowire.AppendBytes(nil, e.GetEncodedElement())
+		}
+	}
+	return p
+}

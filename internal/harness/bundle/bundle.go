@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -33,6 +32,9 @@ type Bundle struct {
 // Start begins a bundle on h. The caller must Wait for it; cancelling ctx makes
 // it give up.
 func Start(ctx context.Context, h *fnapi.Harness, s Spec) *Bundle {
+	if s.CloseTimeout <= 0 {
+		s.CloseTimeout = DefaultCloseTimeout
+	}
 	b := &Bundle{h: h, spec: s, finished: make(chan struct{})}
 	if err := b.open(); err != nil {
 		b.err = err
@@ -123,14 +125,14 @@ func answered(err error) bool {
 // infos resolves the response's monitoring infos. A worker that died right
 // after its response does not spoil the bundle.
 func (b *Bundle) infos(ctx context.Context, r *fnpb.ProcessBundleResponse) []*pipepb.MonitoringInfo {
+	if len(r.GetMonitoringInfos()) >= len(r.GetMonitoringData()) {
+		return r.GetMonitoringInfos()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), infosTimeout)
 	defer cancel()
 	infos, _ := b.h.ResolveInfos(ctx, r.GetMonitoringInfos(), r.GetMonitoringData())
 	return infos
 }
-
-// infosTimeout bounds the question for short ids after a bundle.
-const infosTimeout = 10 * time.Second
 
 // Progress asks the SDK how far it is. It returns nothing while the SDK does
 // not process the bundle, be it not yet or no more.

@@ -86,7 +86,7 @@ func (b *Bundle) collect(ctx context.Context) (*fnpb.ProcessBundleResponse, erro
 		msgs, r, err := b.next(ctx, buf, resp != nil)
 		if err != nil {
 			if resp != nil && errors.Is(err, errUnclosed) {
-				err = fmt.Errorf("the SDK answered that the bundle is done, but %s did not end within %v", outs.firstOpen(), closeTimeout)
+				err = fmt.Errorf("the SDK answered that the bundle is done, but %s did not end within %v", outs.firstOpen(), b.spec.CloseTimeout)
 			}
 			return nil, err
 		}
@@ -118,7 +118,7 @@ var errUnclosed = errors.New("outputs were not closed")
 func (b *Bundle) next(ctx context.Context, buf []fnapi.Message, answered bool) ([]fnapi.Message, *fnpb.InstructionResponse, error) {
 	if answered {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, closeTimeout, errUnclosed)
+		ctx, cancel = context.WithTimeoutCause(ctx, b.spec.CloseTimeout, errUnclosed)
 		defer cancel()
 	}
 	return b.inst.Next(ctx, buf)

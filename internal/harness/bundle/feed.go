@@ -7,7 +7,7 @@ import (
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
-	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // feeder sends the request and the input of one bundle.
@@ -34,7 +34,7 @@ func newFeeder(b *Bundle) *feeder {
 		limit:  t.MaxMessageBytes,
 		single: b.spec.SingleMessage || t.SingleMessage,
 		msg:    &fnpb.Elements{},
-		embed:  b.h.Has(fnapi.CapabilityRequestElements),
+		embed:  b.h.Has(urn.ProtocolControlRequestElementsEmbedding),
 	}
 	if f.max <= 0 {
 		f.max = DefaultMaxMessage
@@ -107,7 +107,7 @@ func (f *feeder) chunk(ctx context.Context, c Chunk) error {
 		}
 		return nil
 	}
-	if f.size >= f.max || (c.Flush && !f.embed) || (f.embed && f.size > embedBytesMax) || (c.Flush && f.embed) {
+	if f.size >= f.max || c.Flush || (f.embed && f.size > embedBytesMax) {
 		return f.flush(ctx)
 	}
 	return nil

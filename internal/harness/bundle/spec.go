@@ -20,9 +20,11 @@ const (
 	embedBytesMax = 64 << 10
 	// coalesceBytesMax is the size below which chunks are copied together.
 	coalesceBytesMax = 32 << 10
-	// closeTimeout is how long a worker may take to close its outputs once it
-	// has answered that the bundle is done.
-	closeTimeout = 2 * time.Minute
+	// DefaultCloseTimeout is how long a worker may be silent while outputs are
+	// open, once it has answered that the bundle is done.
+	DefaultCloseTimeout = 2 * time.Minute
+	// infosTimeout bounds the question for short ids after a bundle.
+	infosTimeout = 10 * time.Second
 )
 
 // Chunk is a piece of a bundle's input.
@@ -75,6 +77,8 @@ type Spec struct {
 	MaxMessage int
 	// SingleMessage sends all input and its end in one message.
 	SingleMessage bool
+	// CloseTimeout is DefaultCloseTimeout when zero.
+	CloseTimeout time.Duration
 }
 
 // Result is the outcome of a bundle that succeeded.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // Language is the language of an environment's SDK.
@@ -27,11 +28,10 @@ const (
 const typeScriptMessageMax = 4<<20 - 64<<10
 
 const (
-	sdkBasePrefix         = "beam:version:sdk_base:"
-	capabilitySiblings    = "beam:protocol:sibling_workers:v1"
-	roleGoWorker          = "beam:artifact:role:go_worker_binary:v1"
-	typeScriptDefaultURN  = "js_default"
-	sdkImageNameSeparator = "/"
+	// sdkBasePrefix begins the capability that names the SDK's own image.
+	sdkBasePrefix = "beam:version:sdk_base:"
+	// typeScriptDefaultURN is the TypeScript SDK's name of an environment.
+	typeScriptDefaultURN = "js_default"
 )
 
 // LanguageOf recognizes the SDK of env by its version label, its container
@@ -50,7 +50,7 @@ func LanguageOf(env *pipepb.Environment) Language {
 		return l
 	}
 	for _, d := range env.GetDependencies() {
-		if d.GetRoleUrn() == roleGoWorker {
+		if d.GetRoleUrn() == urn.ArtifactRoleGoWorkerBinary {
 			return Go
 		}
 	}
@@ -59,7 +59,7 @@ func LanguageOf(env *pipepb.Environment) Language {
 		return Python
 	case env.GetUrn() == typeScriptDefaultURN:
 		return TypeScript
-	case !hasBase && slices.Contains(env.GetCapabilities(), capabilitySiblings):
+	case !hasBase && slices.Contains(env.GetCapabilities(), urn.ProtocolSiblingWorkers):
 		return TypeScript // the only SDK without a version label
 	}
 	return Unknown
@@ -67,7 +67,7 @@ func LanguageOf(env *pipepb.Environment) Language {
 
 // languageOfImage recognizes names like apache/beam_python3.11_sdk:2.77.0.
 func languageOfImage(image string) Language {
-	name := image[strings.LastIndex(image, sdkImageNameSeparator)+1:]
+	name := image[strings.LastIndex(image, "/")+1:]
 	for _, c := range []struct {
 		part string
 		l    Language
@@ -89,7 +89,7 @@ func languageOfImage(image string) Language {
 
 // imageOf returns the container image of a DOCKER environment, or "".
 func imageOf(env *pipepb.Environment) string {
-	if env.GetUrn() != urnDocker {
+	if env.GetUrn() != urn.EnvDocker {
 		return ""
 	}
 	p := &pipepb.DockerPayload{}

@@ -9,6 +9,8 @@ import (
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // CheckOverride reports what is wrong with an override, or nil. See Resolve for
@@ -29,11 +31,10 @@ func override(envID string, env *pipepb.Environment, overrides map[string]string
 	if v, ok := overrides[envID]; ok && envID != "" {
 		return v
 	}
-	// A kind replaces everything of that kind.
-	for _, kind := range []struct{ name, urn string }{
-		{"docker", urnDocker}, {"process", urnProcess}, {"external", urnExternal}, {"loopback", urnExternal},
+	for _, kind := range []struct{ name, is string }{
+		{"process", urn.EnvProcess}, {"external", urn.EnvExternal}, {"loopback", urn.EnvExternal},
 	} {
-		if v, ok := overrides[kind.name]; ok && env.GetUrn() == kind.urn && kind.name != "docker" {
+		if v, ok := overrides[kind.name]; ok && env.GetUrn() == kind.is {
 			return v
 		}
 	}
@@ -46,7 +47,7 @@ func override(envID string, env *pipepb.Environment, overrides map[string]string
 	if v, ok := overrides[string(LanguageOf(env))]; ok && LanguageOf(env) != Unknown {
 		return v
 	}
-	if v, ok := overrides["docker"]; ok && env.GetUrn() == urnDocker {
+	if v, ok := overrides["docker"]; ok && env.GetUrn() == urn.EnvDocker {
 		return v
 	}
 	return ""
@@ -55,7 +56,7 @@ func override(envID string, env *pipepb.Environment, overrides map[string]string
 // needsHelp says whether env cannot run without an override.
 func needsHelp(env *pipepb.Environment) bool {
 	switch env.GetUrn() {
-	case urnExternal, urnProcess:
+	case urn.EnvExternal, urn.EnvProcess:
 		return false
 	}
 	return true
@@ -108,7 +109,7 @@ func parseOverride(env *pipepb.Environment, value string) (*pipepb.Environment, 
 	if !ok || rest == "" {
 		return nil, fmt.Errorf("environment override %q is not of the form process:COMMAND, external:HOST:PORT or docker:IMAGE", value)
 	}
-	var urn string
+	var typ string
 	var payload proto.Message
 	switch kind {
 	case "process":
@@ -116,11 +117,11 @@ func parseOverride(env *pipepb.Environment, value string) (*pipepb.Environment, 
 		if command == "" {
 			return nil, fmt.Errorf("environment override %q has no command", value)
 		}
-		urn, payload = urnProcess, &pipepb.ProcessPayload{Command: command, Env: vars}
+		typ, payload = urn.EnvProcess, &pipepb.ProcessPayload{Command: command, Env: vars}
 	case "external":
-		urn, payload = urnExternal, &pipepb.ExternalPayload{Endpoint: &pipepb.ApiServiceDescriptor{Url: rest}}
+		typ, payload = urn.EnvExternal, &pipepb.ExternalPayload{Endpoint: &pipepb.ApiServiceDescriptor{Url: rest}}
 	case "docker":
-		urn, payload = urnDocker, &pipepb.DockerPayload{ContainerImage: rest}
+		typ, payload = urn.EnvDocker, &pipepb.DockerPayload{ContainerImage: rest}
 	default:
 		return nil, fmt.Errorf("environment override %q: %q is not one of process, external, docker", value, kind)
 	}
@@ -129,7 +130,7 @@ func parseOverride(env *pipepb.Environment, value string) (*pipepb.Environment, 
 		return nil, fmt.Errorf("environment override %q: %w", value, err)
 	}
 	r := proto.Clone(env).(*pipepb.Environment)
-	r.Urn, r.Payload = urn, b
+	r.Urn, r.Payload = typ, b
 	return r, nil
 }
 

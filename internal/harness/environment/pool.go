@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // Limits of a pool.
@@ -167,6 +169,14 @@ func (p *Pool) size() int {
 // perWorker returns how many bundles a worker should get at a time: enough to
 // keep it busy while a bundle waits for the runner.
 func (p *Pool) perWorker() int {
+	n := p.perWorkerDefault()
+	if hint, err := strconv.Atoi(string(p.target.Env.GetResourceHints()[urn.ResourceMaxBundlesPerWorker])); err == nil && hint > 0 {
+		n = min(n, hint)
+	}
+	return n
+}
+
+func (p *Pool) perWorkerDefault() int {
 	switch p.target.Language {
 	case Python:
 		if p.target.Kind == Process || p.size() > 1 {

@@ -7,15 +7,8 @@ import (
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
-)
 
-// URNs of environments (beam_runner_api.proto, StandardEnvironments).
-const (
-	urnDocker   = "beam:env:docker:v1"
-	urnProcess  = "beam:env:process:v1"
-	urnExternal = "beam:env:external:v1"
-	urnAnyOf    = "beam:env:anyof:v1"
-	urnDefault  = "beam:env:default:v1"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // anyOfDepthMax bounds how deep AnyOf environments may be nested.
@@ -102,7 +95,7 @@ func resolve(envID string, env *pipepb.Environment, overrides map[string]string,
 		t.Language = l
 		return t, nil
 	}
-	if env.GetUrn() == urnAnyOf {
+	if env.GetUrn() == urn.EnvAnyOf {
 		return resolveAnyOf(envID, env, overrides, depth)
 	}
 	return target(env)
@@ -143,11 +136,11 @@ func resolveAnyOf(envID string, env *pipepb.Environment, overrides map[string]st
 func target(env *pipepb.Environment) (*Target, error) {
 	t := &Target{Env: env, Language: LanguageOf(env)}
 	switch env.GetUrn() {
-	case urnExternal:
+	case urn.EnvExternal:
 		return externalTarget(t)
-	case urnProcess:
+	case urn.EnvProcess:
 		return processTarget(t)
-	case urnDocker:
+	case urn.EnvDocker:
 		image := imageOf(env)
 		if image == "" {
 			image = "without a name"
@@ -157,7 +150,7 @@ func target(env *pipepb.Environment) (*Target, error) {
 			key = "docker"
 		}
 		return nil, fmt.Errorf("docker environments are not supported yet (image %s): use --env %s=process:COMMAND or --env %s=external:HOST:PORT", image, key, key)
-	case urnDefault, "":
+	case urn.EnvDefault, "":
 		return nil, errors.New("the environment is the runner's default one, and there is none: use --env to name a command or a worker pool")
 	}
 	return nil, fmt.Errorf("environments of type %q are not supported: use --env to override it", env.GetUrn())

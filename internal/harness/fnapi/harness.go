@@ -10,6 +10,8 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // Traits are what must be known of an SDK's harness beyond its capabilities.
@@ -111,8 +113,10 @@ func (h *Harness) Endpoint() string { return h.cfg.Endpoint }
 // Capabilities returns the URNs of what the SDK is able to do.
 func (h *Harness) Capabilities() []string { return slices.Clone(h.cfg.Capabilities) }
 
-// Has reports whether the SDK has the capability urn.
-func (h *Harness) Has(urn string) bool { return slices.Contains(h.cfg.Capabilities, urn) }
+// Has reports whether the SDK has a capability, named by its URN.
+func (h *Harness) Has(capability string) bool {
+	return slices.Contains(h.cfg.Capabilities, capability)
+}
 
 // Traits returns the SDK's peculiarities.
 func (h *Harness) Traits() Traits { return h.cfg.Traits }
@@ -196,7 +200,7 @@ func fillEndpoints(d *fnpb.ProcessBundleDescriptor, endpoint string) {
 	d.TimerApiServiceDescriptor = api
 	for _, t := range d.GetTransforms() {
 		spec := t.GetSpec()
-		if spec.GetUrn() != urnSource && spec.GetUrn() != urnSink {
+		if spec.GetUrn() != urn.DataSource && spec.GetUrn() != urn.DataSink {
 			continue
 		}
 		port := &fnpb.RemoteGrpcPort{}

@@ -18,10 +18,11 @@ func (h *Harness) MonitoringInfos(ctx context.Context, shortIDs []string) (map[s
 	var missing []string
 	h.mu.Lock()
 	for _, id := range shortIDs {
-		if mi, ok := h.shortIDs[id]; ok {
-			found[id] = mi
-		} else {
+		switch mi, ok := h.shortIDs[id]; {
+		case !ok:
 			missing = append(missing, id)
+		case mi != nil:
+			found[id] = mi
 		}
 	}
 	h.mu.Unlock()
@@ -41,9 +42,12 @@ func (h *Harness) MonitoringInfos(ctx context.Context, shortIDs []string) (map[s
 	if len(h.shortIDs) > shortIDsMax {
 		clear(h.shortIDs)
 	}
-	for id, mi := range resp.GetMonitoringInfos().GetMonitoringInfo() {
-		h.shortIDs[id] = mi
-		found[id] = mi
+	known := resp.GetMonitoringInfos().GetMonitoringInfo()
+	for _, id := range missing {
+		h.shortIDs[id] = known[id] // nil: not asked again
+		if known[id] != nil {
+			found[id] = known[id]
+		}
 	}
 	return found, nil
 }

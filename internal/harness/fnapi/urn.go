@@ -1,23 +1,10 @@
 package fnapi
 
-// URNs of the Fn API that this package acts on (beam_runner_api.proto,
-// StandardProtocols and StandardRunnerProtocols; beam_fn_api.proto).
-const (
-	urnSource = "beam:runner:source:v1"
-	urnSink   = "beam:runner:sink:v1"
-
-	// CapabilityRequestElements: the SDK takes a bundle's elements inside the
-	// ProcessBundleRequest.
-	CapabilityRequestElements = "beam:protocol:control_request_elements_embedding:v1"
-	// CapabilityResponseElements: the runner takes a bundle's output inside the
-	// ProcessBundleResponse.
-	CapabilityResponseElements = "beam:protocol:control_response_elements_embedding:v1"
-	// CapabilityShortIDs: the runner resolves short ids of monitoring infos.
-	CapabilityShortIDs = "beam:protocol:monitoring_info_short_ids:v1"
-)
+import "github.com/pharos-beam/pharos/internal/model/urn"
 
 // DefaultCapabilities returns the runner capabilities that this package
-// implements.
+// implements: it resolves short ids of monitoring infos, and package bundle
+// takes a bundle's output inside the response.
 func DefaultCapabilities() []string {
-	return []string{CapabilityShortIDs, CapabilityResponseElements}
+	return []string{urn.ProtocolMonitoringInfoShortIDs, urn.ProtocolControlResponseElementsEmbedding}
 }

@@ -108,11 +108,13 @@ type LogLine struct {
 type StageProgress struct {
 	Stage           int
 	Name            string
-	State           string
+	Kind            string
+	State           string // waiting, running, done
 	InputElements   int64
 	OutputElements  int64
 	PendingElements int64
 	InFlight        int64 // bundles
+	Bounded         bool  // the input ends by itself
 	Watermark       timestamp.Time
 	Waiting         string // why nothing runs, for people; empty when something does
 }

@@ -50,6 +50,7 @@ type JobView struct {
 type Stage struct {
 	Stage       int    `json:"stage"`
 	Name        string `json:"name"`
+	Kind        string `json:"kind"`
 	State       string `json:"state"`
 	Input       int64  `json:"input_elements"`
 	Output      int64  `json:"output_elements"`
@@ -117,18 +118,13 @@ func Describe(j server.Job) JobView {
 
 func stages(j server.Job) []Stage {
 	out := []Stage{}
-	p := j.Plan()
 	for _, s := range j.Progress() {
 		v := Stage{
 			Stage: s.Stage, Name: s.Name, State: s.State,
 			Input: s.InputElements, Output: s.OutputElements, Pending: s.PendingElements, InFlight: s.InFlight,
 			Watermark: s.Watermark.String(), WatermarkMS: int64(s.Watermark), Waiting: s.Waiting,
-			Bounded: true,
+			Kind: s.Kind, Bounded: s.Bounded, Done: share(s),
 		}
-		if p != nil && s.Stage >= 0 && s.Stage < len(p.Stages) && p.Stages[s.Stage].Input != nil {
-			v.Bounded = p.Stages[s.Stage].Input.Bounded
-		}
-		v.Done = share(s)
 		out = append(out, v)
 	}
 	return out
@@ -137,7 +133,7 @@ func stages(j server.Job) []Stage {
 // share is the part of a stage's known input that is done. A stage whose input
 // has not ended never shows as complete.
 func share(s server.StageProgress) float64 {
-	if s.Watermark >= timestamp.Max && s.PendingElements == 0 && s.InFlight == 0 {
+	if s.State == "done" || s.Watermark >= timestamp.Max && s.PendingElements == 0 && s.InFlight == 0 {
 		return 1
 	}
 	if all := s.InputElements + s.PendingElements; all > 0 && s.InputElements > 0 {

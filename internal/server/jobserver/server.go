@@ -71,6 +71,7 @@ func (s *Server) Prepare(ctx context.Context, req *jobpb.PrepareJobRequest) (*jo
 	if req.GetPipeline() == nil {
 		return nil, status.Error(codes.InvalidArgument, "the request has no pipeline")
 	}
+	req.JobName = jobName(req)
 	j, err := s.o.Jobs.Prepare(ctx, req)
 	if err != nil {
 		return nil, statusOf(err)
@@ -174,6 +175,19 @@ func (s *Server) Drain(_ context.Context, req *jobpb.DrainJobRequest) (*jobpb.Dr
 	}
 	st, _ := j.State()
 	return &jobpb.DrainJobResponse{State: st}, nil
+}
+
+// jobName is the name that the user gave. Python's client says "job" for every
+// job; the real name is among the options.
+func jobName(req *jobpb.PrepareJobRequest) string {
+	name := req.GetJobName()
+	if option := req.GetPipelineOptions().GetFields()["beam:option:job_name:v1"].GetStringValue(); option != "" && (name == "" || name == "job") {
+		name = option
+	}
+	if name == "" {
+		return "job"
+	}
+	return name
 }
 
 func (s *Server) job(id string) (server.Job, error) {

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/server"
+	"github.com/pharos-beam/pharos/internal/server/api"
+	"github.com/pharos-beam/pharos/internal/server/artifact"
+	"github.com/pharos-beam/pharos/internal/server/jobserver"
+	"github.com/pharos-beam/pharos/internal/server/webui"
+	"google.golang.org/grpc"
+)
+
+// stopTimeout is how long a stop waits for jobs and connections to end before
+// it cuts them off.
+const stopTimeout = 10 * time.Second
+
+// Config is what the flags of `serve` and `run` say.
+type Config struct {
+	Host                  string
+	Port                  int    // 0 picks a free one
+	HTTPPort              int    // 0 picks a free one
+	Dir                   string // for everything that goes to disk
+	Memory                int64  // bytes of element data kept in RAM
+	Overrides             map[string]string
+	WorkersPerEnvironment int
+	MaxAttempts           int
+	Log                   *slog.Logger
+	Version               string
+}
+
+// EngineConfig is what an engine is made with.
+type EngineConfig struct {
+	Config
+	Endpoint  string // where workers reach this process, host:port
+	Artifacts *artifact.Store
+}
+
+// Engine runs jobs. Server options and Register let it add its services for
+// workers to the gRPC server of the front door.
+type Engine struct {
+	Jobs          server.Jobs
+	ServerOptions []grpc.ServerOption
+	Register      func(*grpc.Server)
+	// Close ends all jobs and their workers.
+	Close func(context.Context) error
+}
+
+// NewEngine makes an engine.
+type NewEngine func(EngineConfig) (*Engine, error)
+
+// frontDoor is a runner that serves: gRPC for SDKs and workers on one address,
+// HTTP for people and the command line on another.
+type frontDoor struct {
+	jobEndpoint string // host:port
+	httpURL     string
+	jobs        server.Jobs
+
+	engine *Engine
+	grpc   *grpc.Server
+	http   *http.Server
+	failed chan error // a server ended that should not
+}
+
+// open starts everything. When it returns, both addresses serve.
+func open(cfg Config, newEngine NewEngine) (*frontDoor, error) {
+	lis, err := listen(cfg.Host, cfg.Port)
+	if err != nil {
+		return nil, err
+	}
+	httpLis, err := listen(cfg.Host, cfg.HTTPPort)
+	if err != nil {
+		lis.Close()
+		return nil, err
+	}
+	d, err := build(cfg, newEngine, lis.Addr(), httpLis.Addr())
+	if err != nil {
+		lis.Close()
+		httpLis.Close()
+		return nil, err
+	}
+	go func() { d.failed <- d.grpc.Serve(lis) }()
+	go func() { d.failed <- d.http.Serve(httpLis) }()
+	return d, nil
+}
+
+func listen(host string, port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("%w (port 0 picks a free one)", err)
+	}
+	return l, nil
+}
+
+// reachable is the address at which programs on this machine reach a listener:
+// one that listens everywhere is reached here.
+func reachable(host string, addr net.Addr) string {
+	port := strconv.Itoa(addr.(*net.TCPAddr).Port)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor, error) {
+	d := &frontDoor{
+		jobEndpoint: reachable(cfg.Host, addr),
+		httpURL:     "http://" + reachable(cfg.Host, httpAddr),
+		failed:      make(chan error, 2),
+	}
+	artifacts, err := artifact.Open(artifact.Options{Dir: filepath.Join(cfg.Dir, "artifacts")})
+	if err != nil {
+		return nil, err
+	}
+	d.engine, err = newEngine(EngineConfig{Config: cfg, Endpoint: d.jobEndpoint, Artifacts: artifacts})
+	if err != nil {
+		return nil, err
+	}
+	d.jobs = d.engine.Jobs
+	d.grpc = grpc.NewServer(d.engine.ServerOptions...)
+	if d.engine.Register != nil {
+		d.engine.Register(d.grpc)
+	}
+	jobserver.New(jobserver.Options{Jobs: d.jobs, Artifacts: artifacts, StagingEndpoint: d.jobEndpoint, Log: cfg.Log}).Register(d.grpc)
+	jobpb.RegisterArtifactStagingServiceServer(d.grpc, &artifact.Staging{Store: artifacts})
+	jobpb.RegisterArtifactRetrievalServiceServer(d.grpc, &artifact.Retrieval{Store: artifacts})
+	pages, err := webui.Handler(d.jobs, cfg.Version, cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", api.Handler(d.jobs, cfg.Version))
+	mux.Handle("/", pages)
+	d.http = &http.Server{Handler: localNames(cfg.Host, mux), ReadHeaderTimeout: 10 * time.Second}
+	return d, nil
+}
+
+// localNames refuses requests that name another host when we listen on this
+// machine only: they come from a page that had its own name resolved to us.
+func localNames(host string, next http.Handler) http.Handler {
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := r.Host
+		if h, _, err := net.SplitHostPort(name); err == nil {
+			name = h
+		}
+		if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "this server answers under local names only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// close stops jobs first, so that clients hear of it, then the servers.
+func (d *frontDoor) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var err error
+	if d.engine.Close != nil {
+		err = d.engine.Close(ctx)
+	}
+	stopped := make(chan struct{})
+	go func() {
+		d.grpc.GracefulStop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(time.Second): // streams of clients that do not hang up
+		d.grpc.Stop()
+		<-stopped
+	}
+	httpErr := d.http.Shutdown(ctx)
+	if errors.Is(httpErr, context.DeadlineExceeded) {
+		httpErr = d.http.Close()
+	}
+	return errors.Join(err, httpErr)
+}
+
+// tempDir makes a folder for a run that keeps nothing, and says how to remove it.
+func tempDir() (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp("", "pharos-")
+	if err != nil {
+		return "", nil, fmt.Errorf("folder for temporary files: %w", err)
+	}
+	return dir, func() { os.RemoveAll(dir) }, nil
+}

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/harness/environment"
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+	"github.com/pharos-beam/pharos/internal/server"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// LocalEngine puts together what runs jobs in this process: store, spool, Fn
+// API and job manager.
+func LocalEngine(c EngineConfig) (*Engine, error) {
+	for name, spec := range c.Overrides {
+		if err := environment.CheckOverride(name, spec); err != nil {
+			return nil, fmt.Errorf("--env: %w", err)
+		}
+	}
+	temp := filepath.Join(c.Dir, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, fmt.Errorf("folder for temporary files: %w", err)
+	}
+	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory})
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	kv := store.NewMem()
+	workers := fnapi.NewServer(fnapi.Options{Log: c.Log})
+	workers.SetEndpoint(c.Endpoint)
+	m := job.NewManager(job.Options{
+		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
+		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
+		TempDir: temp, MemoryBudget: c.Memory,
+	})
+	return &Engine{
+		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register,
+		Close: func(ctx context.Context) error {
+			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
+		},
+	}, nil
+}
+
+// managed shows a job.Manager as server.Jobs.
+type managed struct{ m *job.Manager }
+
+// Prepare implements server.Jobs.
+func (a managed) Prepare(ctx context.Context, req *jobpb.PrepareJobRequest) (server.Job, error) {
+	return managedOrErr(a.m.Prepare(ctx, req))
+}
+
+// Run implements server.Jobs.
+func (a managed) Run(ctx context.Context, preparationID string) (server.Job, error) {
+	return managedOrErr(a.m.Run(ctx, preparationID))
+}
+
+// Job implements server.Jobs.
+func (a managed) Job(id string) (server.Job, bool) {
+	j, ok := a.m.Job(id)
+	if !ok {
+		return nil, false
+	}
+	return managedJob{j}, true
+}
+
+// Jobs implements server.Jobs.
+func (a managed) Jobs() []server.Job {
+	var out []server.Job
+	for _, j := range a.m.Jobs() {
+		out = append(out, managedJob{j})
+	}
+	return out
+}
+
+func managedOrErr(j *job.Job, err error) (server.Job, error) {
+	if err != nil {
+		return nil, translate(err)
+	}
+	return managedJob{j}, nil
+}
+
+// translate turns the engine's errors into those that the front door knows.
+func translate(err error) error {
+	var rejected *pipeline.Rejection
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &rejected):
+		return &server.InvalidError{Reasons: rejected.Reasons}
+	case errors.Is(err, job.ErrNotFound):
+		return known{err, server.ErrNotFound}
+	case errors.Is(err, job.ErrState):
+		return known{err, server.ErrState}
+	case errors.Is(err, job.ErrDrain):
+		return known{err, server.ErrUnimplemented}
+	}
+	return err
+}
+
+// known is an error of the engine that is also one of the front door's.
+type known struct {
+	error
+	is error
+}
+
+// Unwrap makes both found.
+func (e known) Unwrap() []error { return []error{e.error, e.is} }
+
+// managedJob shows a job.Job as a server.Job.
+type managedJob struct{ *job.Job }
+
+// Drain implements server.Job.
+func (a managedJob) Drain() error { return translate(a.Job.Drain()) }
+
+// Events implements server.Job.
+func (a managedJob) Events(ctx context.Context) iter.Seq[server.Event] {
+	return func(yield func(server.Event) bool) {
+		for e := range a.Job.Events(ctx) {
+			if !yield(server.Event{At: e.At, State: e.State, Message: e.Message}) {
+				return
+			}
+		}
+	}
+}
+
+// Logs implements server.Job.
+func (a managedJob) Logs(ctx context.Context, follow bool) iter.Seq[server.LogLine] {
+	return func(yield func(server.LogLine) bool) {
+		for l := range a.Job.Logs(ctx, follow) {
+			if !yield(server.LogLine(l)) {
+				return
+			}
+		}
+	}
+}
+
+// Progress implements server.Job.
+func (a managedJob) Progress() []server.StageProgress {
+	var out []server.StageProgress
+	for _, s := range a.Job.Progress() {
+		out = append(out, server.StageProgress{
+			Stage: s.Stage, Name: s.Name, Kind: s.Kind, State: s.State,
+			InputElements: s.InputElements, OutputElements: s.OutputElements, PendingElements: s.PendingElements,
+			InFlight: int64(s.InFlight), Bounded: s.Bounded, Watermark: s.Watermark, Waiting: s.Waiting,
+		})
+	}
+	return out
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// runnerFlags are the flags of `serve` and `run` that shape the runner.
+type runnerFlags struct {
+	Memory                byteSize          `help:"Element data kept in RAM before it spills to disk, like 512MiB or 4GiB. By default a quarter of the machine's memory." placeholder:"SIZE"`
+	Env                   map[string]string `help:"Replace the environment of a language or of an environment id, like java=process:/opt/boot. May be repeated." placeholder:"NAME=SPEC" mapsep:"none"`
+	WorkersPerEnvironment int               `help:"Worker processes for each environment. By default as many as make sense: the number of cores for Python." placeholder:"N"`
+	MaxAttempts           int               `help:"How often a failing bundle is tried before its job fails." default:"4"`
+	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
+}
+
+func (f *runnerFlags) validate() error {
+	if f.MaxAttempts < 1 {
+		return &exitError{exitUsage, fmt.Errorf("--max-attempts %d: there is at least one attempt", f.MaxAttempts)}
+	}
+	if f.WorkersPerEnvironment < 0 {
+		return &exitError{exitUsage, fmt.Errorf("--workers-per-environment %d: not a number of workers", f.WorkersPerEnvironment)}
+	}
+	return nil
+}
+
+func (f *runnerFlags) config(env *Env) Config {
+	memory := int64(f.Memory)
+	if memory == 0 {
+		memory = defaultMemory()
+	}
+	return Config{
+		Memory: memory, Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
+		Log:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: f.LogLevel})),
+		Version: env.Version,
+	}
+}
+
+type serveCmd struct {
+	Host        string `help:"Address to listen on. Jobs run code: listen only where everybody may." default:"127.0.0.1"`
+	Port        int    `help:"Port for SDKs and workers (gRPC); 0 picks a free one." default:"8073"`
+	HTTPPort    int    `name:"http-port" help:"Port for people and for the command line (HTTP); 0 picks a free one." default:"8074"`
+	Data        string `help:"Folder for what goes to disk. By default a temporary one, removed at the end." placeholder:"DIR"`
+	ReadyFile   string `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
+	runnerFlags `embed:"" set:"level=info"`
+}
+
+// Help is the long help.
+func (*serveCmd) Help() string {
+	return `Serves Beam's Jobs API until SIGINT or SIGTERM, and prints the options that each SDK needs. A second signal ends it without waiting for anything.
+
+The ready file has the keys job_endpoint, http and pid.
+
+Example:
+
+    pharos serve --port 8073 --env java=process:/opt/apache/beam/boot`
+}
+
+// ready is what the ready file says.
+type ready struct {
+	JobEndpoint string `json:"job_endpoint"`
+	HTTP        string `json:"http"`
+	PID         int    `json:"pid"`
+	Version     string `json:"version"`
+}
+
+// Run serves until a signal.
+func (c *serveCmd) Run(env *Env) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cfg := c.config(env)
+	cfg.Host, cfg.Port, cfg.HTTPPort, cfg.Dir = c.Host, c.Port, c.HTTPPort, c.Data
+	if cfg.Dir == "" {
+		dir, remove, err := tempDir()
+		if err != nil {
+			return err
+		}
+		defer remove()
+		cfg.Dir = dir
+	}
+	d, err := open(cfg, env.NewEngine)
+	if err != nil {
+		return err
+	}
+	printWelcome(env.Stderr, d, env.Version)
+	if c.ReadyFile != "" {
+		defer os.Remove(c.ReadyFile)
+		if err := writeReady(c.ReadyFile, ready{d.jobEndpoint, d.httpURL, os.Getpid(), env.Version}); err != nil {
+			d.close()
+			return err
+		}
+	}
+	select {
+	case <-ctx.Done():
+		stop() // the next signal kills
+		fmt.Fprintln(env.Stderr, "stopping")
+		return d.close()
+	case err := <-d.failed:
+		d.close()
+		return fmt.Errorf("the server ended: %w", err)
+	}
+}
+
+// writeReady writes the file in one step: whoever sees it sees it whole.
+func writeReady(path string, r ready) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".ready-*")
+	if err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(b, '\n'))
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	return nil
+}
+
+func printWelcome(w io.Writer, d *frontDoor, version string) {
+	fmt.Fprintf(w, "Pharos %s serves at %s; jobs are shown at %s\n\nAdd to your pipeline's command:\n", version, d.jobEndpoint, d.httpURL)
+	for _, s := range sdks {
+		fmt.Fprintf(w, "  %-7s %s\n", s.title, strings.Join(s.flags(d.jobEndpoint), " "))
+		for _, e := range s.environ(d.jobEndpoint) {
+			fmt.Fprintf(w, "  %-7s with %s\n", "", shellQuote(e))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// shellQuote quotes a NAME=VALUE for a shell.
+func shellQuote(assignment string) string {
+	name, value, _ := strings.Cut(assignment, "=")
+	return name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+}

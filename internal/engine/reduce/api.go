@@ -23,6 +23,10 @@ const (
 	EventTime Domain = iota + 1
 	// ProcessingTime fires when the clock has reached the timer.
 	ProcessingTime
+	// SyncProcessingTime fires when the clock of everything upstream has
+	// reached the timer. A Reducer does not use it: synchronized delays have no
+	// length, so they are over when they begin.
+	SyncProcessingTime
 )
 
 // Timers are the timers of the current key. Setting one replaces that of the
@@ -64,7 +68,8 @@ type Env struct {
 	// OutputWatermark is the output watermark of the stage. It decides which
 	// elements are too late to count for the timestamp of a pane, and which
 	// panes are late. Nil if it is not known: then elements behind Watermark
-	// do not count, and the first pane after the end of a window is on time.
+	// do not count, and a pane after the end of its window is late unless the
+	// window has held the output watermark for it.
 	OutputWatermark *timestamp.Time
 	// NowMS is the clock, SyncNowMS the clock that everything upstream has
 	// reached, in milliseconds since the Unix epoch.

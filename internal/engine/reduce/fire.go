@@ -69,9 +69,8 @@ func (c *call) nextPane(w *record, finished bool) coder.Pane {
 		p.NonSpeculative = w.pane.NonSpeculative + 1 // -1 + 1 after an early one
 	}
 	onlyEarly := !w.hasPane || w.pane.Timing == coder.Early
-	lateDownstream := c.env.OutputWatermark != nil && *c.env.OutputWatermark > w.maxTS
 	switch {
-	case !onlyEarly || lateDownstream:
+	case !onlyEarly || c.lateDownstream(w):
 		p.Timing = coder.Late
 	case c.env.Watermark <= w.maxTS:
 		p.Timing = coder.Early
@@ -80,6 +79,15 @@ func (c *call) nextPane(w *record, finished bool) coder.Pane {
 		p.Timing = coder.OnTime
 	}
 	return p
+}
+
+// lateDownstream reports whether the output watermark has passed the end of the
+// window. If it is not known, it may have if the window did not hold it back.
+func (c *call) lateDownstream(w *record) bool {
+	if c.env.OutputWatermark != nil {
+		return *c.env.OutputWatermark > w.maxTS
+	}
+	return c.env.Watermark > w.maxTS && w.set.hold != holdElements && w.set.hold != holdEnd
 }
 
 // Tags of timers, different in case a table keeps both clocks together.

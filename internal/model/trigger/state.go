@@ -81,7 +81,7 @@ func (m *Machine) Decode(b []byte) (*State, error) {
 			continue
 		}
 		v, n := binary.Uvarint(b)
-		if n <= 0 || v > math.MaxInt64 {
+		if n <= 0 || v > math.MaxInt64/2 {
 			return nil, fmt.Errorf("%w: value of part %d", ErrBadState, i)
 		}
 		b = b[n:]

@@ -166,3 +166,42 @@ func (p *parser) transforms(name string) []*pipepb.TimestampTransform {
 		name = p.name()
 	}
 }
+
+// Random makes up an expression of at most the given depth. pick(n) chooses a
+// number from 0 to n-1.
+func Random(pick func(n int) int, depth int) string {
+	leaves := []string{"default", "never", "always", "sync", "eow", "count(1)", "count(2)", "count(3)", "delay(0)", "delay(10)", "align(7,3)", "delay(3)+align(10,0)"}
+	n := len(leaves)
+	if depth > 0 {
+		n += 10
+	}
+	i := pick(n)
+	if i < len(leaves) {
+		return leaves[i]
+	}
+	sub := func() string { return Random(pick, depth-1) }
+	subs := func() string {
+		s := sub()
+		for range pick(3) {
+			s += "," + sub()
+		}
+		return s
+	}
+	switch i - len(leaves) {
+	case 0, 1:
+		return "repeat(" + sub() + ")"
+	case 2:
+		return "all(" + subs() + ")"
+	case 3:
+		return "any(" + subs() + ")"
+	case 4, 5:
+		return "each(" + subs() + ")"
+	case 6:
+		return "finally(" + sub() + "," + sub() + ")"
+	case 7:
+		return "eow(" + sub() + ")"
+	case 8:
+		return "eow(," + sub() + ")"
+	}
+	return "eow(" + sub() + "," + sub() + ")"
+}

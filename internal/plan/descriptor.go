@@ -36,6 +36,7 @@ func (a *assembler) describeBundle(s *Stage, c *cut) error {
 			return fmt.Errorf("transform %q: %w", n.name, err)
 		}
 		b.d.Transforms[n.id] = t
+		s.Steps = append(s.Steps, n.id)
 	}
 	b.collections(s, c)
 	if err := b.ports(s); err != nil {

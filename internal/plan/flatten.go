@@ -63,13 +63,11 @@ func (g *graph) recodeInputs(m *merge) error {
 		if same {
 			continue
 		}
-		env := g.recoder(m.t, in, m.out)
-		if env == "" {
-			return fmt.Errorf("its input PCollection %q is encoded unlike its output, and no SDK is there to recode it", in)
-		}
 		coded := g.newCollection(fmt.Sprintf("%s/recoded%d", m.out, i), m.out, g.collections[m.out].GetCoderId())
 		g.collections[coded].IsBounded = g.collections[in].GetIsBounded()
-		g.recode(fmt.Sprintf("%s/recode%d", m.t.ID, i), m.t.Name, m.t.ID, env, in, coded)
+		if err := g.recode(m.t, fmt.Sprintf("/recode%d", i), in, in, coded); err != nil {
+			return err
+		}
 		m.ins[i] = coded
 	}
 	return nil
@@ -89,24 +87,30 @@ func (g *graph) sameEncoding(a, b string) (bool, error) {
 }
 
 // recode adds an SDK transform that copies a collection, which recodes it: all
-// SDKs run flattens.
-func (g *graph) recode(id, name, origin, env, in, out string) {
+// SDKs run flattens. near is the input of t, if it has one.
+func (g *graph) recode(t *pipeline.Transform, suffix, near, in, out string) error {
+	env := g.recoder(t, near)
+	if env == "" {
+		return fmt.Errorf("PCollection %q has to be recoded, and there is no SDK to do it", in)
+	}
 	g.add(&node{
-		id: g.newID(id), name: name + "/Recode", origin: origin, kind: pipeline.SDK, urn: urn.Flatten, env: env,
+		id: g.newID(t.ID + suffix), name: t.Name + "/Recode", origin: t.ID, kind: pipeline.SDK, urn: urn.Flatten, env: env,
 		in: pipeline.Port{Local: "i0", Collection: in}, outs: []pipeline.Port{{Local: "i0", Collection: out}},
 	})
+	return nil
 }
 
-// recoder chooses an environment that knows both encodings: that of the
-// transform, of the producer of its input, of a consumer of its output; or any.
-func (g *graph) recoder(t *pipeline.Transform, in, out string) string {
+// recoder chooses an environment that knows the encodings of what a transform
+// reads and produces: its own, that of the producer of its input, of a consumer
+// of its outputs; or any.
+func (g *graph) recoder(t *pipeline.Transform, in string) string {
 	if env := t.Proto.GetEnvironmentId(); g.p.Environment(env) != nil {
 		return env
 	}
 	if n := g.producer[in]; n != nil && n.env != "" {
 		return n.env
 	}
-	if env := g.consumer(out); env != "" {
+	if env := g.consumer(t); env != "" {
 		return env
 	}
 	for _, env := range slices.Sorted(maps.Keys(g.p.Proto.GetComponents().GetEnvironments())) {
@@ -115,11 +119,14 @@ func (g *graph) recoder(t *pipeline.Transform, in, out string) string {
 	return ""
 }
 
-// consumer returns the environment of a leaf of the pipeline that reads the
-// collection, through flattens.
-func (g *graph) consumer(collection string) string {
+// consumer returns the environment of a leaf of the pipeline that reads what t
+// produces, through what the runner does.
+func (g *graph) consumer(t *pipeline.Transform) string {
 	leaves, _ := g.p.Leaves(func(*pipeline.Transform) bool { return true })
-	reached := map[string]bool{collection: true}
+	reached := map[string]bool{}
+	for _, out := range t.Outputs {
+		reached[out.Collection] = true
+	}
 	for _, t := range leaves { // in topological order
 		reads := slices.ContainsFunc(slices.Concat(t.Inputs, t.Sides), func(in pipeline.Port) bool { return reached[in.Collection] })
 		switch {
@@ -162,13 +169,11 @@ func (g *graph) expandTestStream(t *pipeline.Transform) error {
 		if g.sameCoder(wire, coderID) {
 			continue
 		}
-		env := g.recoder(t, "", out.Collection)
-		if env == "" {
-			return fmt.Errorf("no SDK is there to recode it")
-		}
 		raw := g.newCollection(out.Collection+"/events", out.Collection, coderID)
 		n.outs[i].Collection = raw
-		g.recode(t.ID+"/recode", t.Name, t.ID, env, raw, out.Collection)
+		if err := g.recode(t, "/recode", "", raw, out.Collection); err != nil {
+			return err
+		}
 	}
 	g.add(n)
 	return nil

@@ -36,8 +36,6 @@ type fuser struct {
 
 func fuse(g *graph) *fuser {
 	f := &fuser{g: g, of: map[*node]*cut{}, readers: map[string][]*cut{}, feeds: map[string][]string{}}
-	// Merges were made of leaves in topological order, but were moved around
-	// by recoding; sources works in any order.
 	for _, n := range g.nodes {
 		f.place(n)
 	}
@@ -69,7 +67,7 @@ func (f *fuser) choose(n *node) (*cut, []string) {
 	var why []string
 	switch own := startsStage(n); {
 	case own != "":
-		return nil, []string{own}
+		return nil, []string{fmt.Sprintf("%q %s", n.name, own)}
 	case f.g.producer[n.in.Collection] == nil:
 		why = append(why, f.g.describe(n.in.Collection))
 	default:

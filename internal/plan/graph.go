@@ -51,8 +51,9 @@ type graph struct {
 	ids         map[string]bool                // of transforms that are taken
 	nodes       []*node
 	merges      []*merge
-	rename      map[string]string // collections that are another one
-	producer    map[string]*node  // by collection
+	rename      map[string]string  // collections that are another one
+	producer    map[string]*node   // by collection
+	same        map[[2]string]bool // pairs of coders that were compared
 }
 
 func newGraph(p *pipeline.Pipeline, o Options) (*graph, error) {
@@ -63,6 +64,7 @@ func newGraph(p *pipeline.Pipeline, o Options) (*graph, error) {
 		ids:         map[string]bool{},
 		rename:      map[string]string{},
 		producer:    map[string]*node{},
+		same:        map[[2]string]bool{},
 	}
 	for id := range p.Proto.GetComponents().GetTransforms() {
 		g.ids[id] = true
@@ -189,8 +191,8 @@ func (g *graph) group(t *pipeline.Transform, id, name, in, out string) error {
 	to := out
 	if !g.sameCoder(grouped, output) {
 		to = g.newCollection(out+"/grouped", out, grouped)
-		if env := g.recoder(t, "", out); env != "" {
-			g.recode(id+"/recode", name, t.ID, env, to, out)
+		if err := g.recode(t, "/recode", "", to, out); err != nil {
+			return err
 		}
 	}
 	g.add(&node{
@@ -205,11 +207,15 @@ func (g *graph) sameCoder(a, b string) bool {
 	if a == b {
 		return true
 	}
-	ca, cb := g.wire.Coders()[a], g.wire.Coders()[b]
-	if ca == nil || cb == nil || !proto.Equal(ca.GetSpec(), cb.GetSpec()) {
-		return false
+	pair := [2]string{a, b}
+	same, ok := g.same[pair] // coders that share components would take for ever
+	if !ok {
+		ca, cb := g.wire.Coders()[a], g.wire.Coders()[b]
+		same = ca != nil && cb != nil && proto.Equal(ca.GetSpec(), cb.GetSpec()) &&
+			slices.EqualFunc(ca.GetComponentCoderIds(), cb.GetComponentCoderIds(), g.sameCoder)
+		g.same[pair] = same
 	}
-	return slices.EqualFunc(ca.GetComponentCoderIds(), cb.GetComponentCoderIds(), g.sameCoder)
+	return same
 }
 
 // sort puts the nodes in topological order.

@@ -50,13 +50,16 @@ type Stage struct {
 	Index       int
 	Name        string // for people: the user-visible names of what is fused
 	Kind        Kind
-	Environment string      // SDK stages: environment id
-	Transforms  []string    // leaf transform ids of the pipeline, topological order
-	Input       *Collection // nil for Impulse and TestStream
-	InputPort   string      // SDK: id of the data source transform in Descriptor
-	Outputs     []*Output
-	SideInputs  []*SideInput
-	Timers      []*Timer
+	Environment string   // SDK stages: environment id
+	Transforms  []string // leaf transform ids of the pipeline, topological order
+	// Steps are the ids in Descriptor of what an SDK stage runs, topological
+	// order.
+	Steps      []string
+	Input      *Collection // nil for Impulse and TestStream
+	InputPort  string      // SDK: id of the data source transform in Descriptor
+	Outputs    []*Output
+	SideInputs []*SideInput
+	Timers     []*Timer
 	// Keyed: the input is KV and is sharded by encoded key, because of state,
 	// timers or grouping.
 	Keyed bool

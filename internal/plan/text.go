@@ -4,12 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
-
-	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-
-	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // maxCoderText bounds how much is written of a coder.
@@ -71,8 +66,8 @@ func (t *textWriter) stage(s *Stage) {
 		t.timer(s, timer)
 	}
 	if s.Kind == SDK {
-		for _, id := range runs(s) {
-			t.line("  run:  %s", id)
+		for _, id := range s.Steps {
+			t.line("  run:  %s (%s)", id, shortURN(s.Descriptor.GetTransforms()[id].GetSpec().GetUrn()))
 		}
 	}
 	for _, out := range s.Outputs {
@@ -145,51 +140,6 @@ func (t *textWriter) timer(s *Stage, timer *Timer) {
 	t.line("  timer: %s of %s, %s: %s", timer.Family, timer.Transform, domain, t.coder(timer.Coder))
 }
 
-// runs returns the ids of what an SDK runs, in an order that tells a story:
-// each transform behind those it reads from.
-func runs(s *Stage) []string {
-	var ids []string
-	ready := map[string]bool{s.Input.ID: true}
-	for _, side := range s.SideInputs {
-		ready[side.Collection.ID] = true
-	}
-	for grown := true; grown; {
-		grown = false
-		for _, id := range sortedIDs(s.Descriptor.GetTransforms()) {
-			t := s.Descriptor.GetTransforms()[id]
-			if u := t.GetSpec().GetUrn(); u == urn.DataSource || u == urn.DataSink || slices.Contains(ids, id) || !allReady(t, ready) {
-				continue
-			}
-			ids, grown = append(ids, id), true
-			for _, out := range t.GetOutputs() {
-				ready[out] = true
-			}
-		}
-	}
-	for i, id := range ids {
-		ids[i] = fmt.Sprintf("%s (%s)", id, shortURN(s.Descriptor.GetTransforms()[id].GetSpec().GetUrn()))
-	}
-	return ids
-}
-
-func allReady(t *pipepb.PTransform, ready map[string]bool) bool {
-	for _, in := range t.GetInputs() {
-		if !ready[in] {
-			return false
-		}
-	}
-	return true
-}
-
-func sortedIDs[V any](m map[string]V) []string {
-	ids := make([]string, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 func shortURN(u string) string {
 	for _, prefix := range []string{"beam:transform:", "beam:coder:", "beam:"} {
 		u = strings.TrimPrefix(u, prefix)
@@ -219,27 +169,27 @@ func (t *textWriter) collection(c *Collection) string {
 	return fmt.Sprintf("%s %s %s in %s", c.ID, bounded, t.coder(c.Coder), t.coder(c.WindowCoder))
 }
 
-// coder writes a coder with its components.
+// coder writes a coder with its components, as far as there is room.
 func (t *textWriter) coder(id string) string {
-	text := t.coderText(id, 0)
-	if len(text) > maxCoderText {
-		text = text[:maxCoderText] + "…"
+	var b strings.Builder
+	t.writeCoder(&b, id)
+	if b.Len() > maxCoderText {
+		return b.String()[:maxCoderText] + "…"
 	}
-	return text
+	return b.String()
 }
 
-func (t *textWriter) coderText(id string, depth int) string {
+func (t *textWriter) writeCoder(b *strings.Builder, id string) {
+	if b.Len() > maxCoderText {
+		return
+	}
 	c := t.p.Coders[id]
-	if c == nil {
-		return id
+	b.WriteString(shortURN(c.GetSpec().GetUrn()))
+	for i, part := range c.GetComponentCoderIds() {
+		b.WriteString([]string{"<", ", "}[min(i, 1)])
+		t.writeCoder(b, part)
 	}
-	text := shortURN(c.GetSpec().GetUrn())
-	if len(c.GetComponentCoderIds()) == 0 || depth > maxCoderText {
-		return text
+	if len(c.GetComponentCoderIds()) > 0 {
+		b.WriteString(">")
 	}
-	var parts []string
-	for _, part := range c.GetComponentCoderIds() {
-		parts = append(parts, t.coderText(part, depth+1))
-	}
-	return text + "<" + strings.Join(parts, ", ") + ">"
 }

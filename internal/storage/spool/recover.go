@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// idsPerSecond is how many ids a second of wall-clock time stands for, see
-// recover.
-const idsPerSecond = 1 << 28
+// idsPerMicrosecond is how many ids a microsecond of wall-clock time stands
+// for, see recover. Nobody can put blocks that fast.
+const idsPerMicrosecond = 1 << 10
 
 // recover finds the blocks of a spool that kept its files. New ids start where
 // no id of before can be: not even those of blocks whose segments are gone, to
@@ -20,7 +20,7 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	s.nextID = max(1, uint64(max(0, time.Now().Unix()))*idsPerSecond)
+	s.nextID = max(1, uint64(max(0, time.Now().UnixMicro()))*idsPerMicrosecond)
 	for _, e := range entries {
 		number, ok := segmentNumber(e.Name())
 		if !ok {

@@ -48,14 +48,13 @@ type segment struct {
 	synced  int64 // size when last synced; guarded by syncing
 }
 
-func segmentPath(dir string, number uint64) string {
-	return filepath.Join(dir, fmt.Sprintf("%012d%s", number, segmentSuffix))
-}
+func segmentName(number uint64) string { return fmt.Sprintf("%012d%s", number, segmentSuffix) }
+
+func segmentPath(dir string, number uint64) string { return filepath.Join(dir, segmentName(number)) }
 
 func segmentNumber(name string) (uint64, bool) {
-	base, ok := strings.CutSuffix(name, segmentSuffix)
-	n, err := strconv.ParseUint(base, 10, 64)
-	return n, ok && err == nil
+	n, err := strconv.ParseUint(strings.TrimSuffix(name, segmentSuffix), 10, 64)
+	return n, err == nil && name == segmentName(n)
 }
 
 func createSegment(dir string, number uint64) (*segment, error) {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -44,7 +45,8 @@ func (s *Spool) onlyInRAM(ids []uint64) ([]*block, error) {
 			ram = append(ram, b)
 		}
 	}
-	return ram, nil
+	slices.SortFunc(ram, func(a, b *block) int { return cmp.Compare(a.id, b.id) })
+	return slices.Compact(ram), nil
 }
 
 func (s *Spool) block(id uint64) (*block, error) {

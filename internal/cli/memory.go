@@ -33,7 +33,7 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || v <= 0 || v*u.factor >= math.MaxInt64 {
+		if err != nil || !(v > 0) || v*u.factor >= math.MaxInt64 {
 			break
 		}
 		*s = byteSize(v * u.factor)

@@ -32,6 +32,8 @@ const (
 	inboxSize = 1024
 	// progressEvery is how often long bundles are asked for their progress.
 	progressEvery = time.Second
+	// defaultMemory is the memory budget in bytes when none is given.
+	defaultMemory = 4 << 30
 	// finalizeTimeout is how long the SDK has for finalization callbacks.
 	finalizeTimeout = time.Minute
 )
@@ -93,7 +95,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	}
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool), store: o.Store,
-		pools: map[string]*environment.Pool{}, tempDir: o.TempDir, memory: o.MemoryBudget / int64(4*max(cfg.RunnerSlots, 1)),
+		pools: map[string]*environment.Pool{}, tempDir: o.TempDir, memory: groupBudget(o.MemoryBudget, cfg.RunnerSlots),
 	}
 	if err := d.r.prepare(j.id); err != nil {
 		return nil, err
@@ -108,6 +110,15 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	d.committer = newCommitter(o.Store, d.tell)
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// groupBudget is the part of the memory budget that one grouping may take:
+// half of it, divided among those that run at once.
+func groupBudget(total int64, slots int) int64 {
+	if total <= 0 {
+		total = defaultMemory
+	}
+	return total / int64(2*max(slots, 1))
 }
 
 // pool prepares the workers of an environment; they start when needed.

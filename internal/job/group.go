@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
@@ -285,3 +286,7 @@ func nest(c *coder.Coder, dst, outer []byte) ([]byte, error) {
 	}
 	return append(dst, outer...), nil
 }
+
+// addedPrefix says whether a length prefix was put there by the wire coder and
+// is not the pipeline's own.
+func addedPrefix(c *coder.Coder) bool { return strings.HasPrefix(c.ID, "wire:") }

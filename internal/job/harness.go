@@ -329,7 +329,7 @@ func (a *attempt) setExpiry(data []byte) error {
 }
 
 func (a *attempt) setExpiryTimer(key, w []byte) error {
-	end, err := a.s.strategy.MaxTimestamp(w)
+	end, err := a.s.strategy.Kind.MaxTimestamp(w)
 	if err != nil {
 		return err
 	}

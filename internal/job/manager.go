@@ -54,7 +54,7 @@ type Options struct {
 	StartTimeout time.Duration
 	// TempDir is for grouping that does not fit in memory.
 	TempDir string
-	// MemoryBudget in bytes, of which one grouping gets a part; 0 for no limit.
+	// MemoryBudget in bytes, of which one grouping gets a part; 0 is the default.
 	MemoryBudget int64
 	// Core and Plan override what the scheduler and the planner do; tests use
 	// them to force strategies, shard counts and bundle shapes.

@@ -27,9 +27,17 @@ func (s *stringSet) tidy() {
 	s.values = slices.Clip(s.values[:min(len(s.values), MaxStrings)])
 }
 
+// merge is cheap when there is nothing new, as for most bundles of a job.
 func (s *stringSet) merge(o accumulator) {
-	s.values = append(s.values, o.(*stringSet).values...)
-	s.tidy()
+	known := s.values
+	for _, v := range o.(*stringSet).values {
+		if _, ok := slices.BinarySearch(known, v); !ok {
+			s.values = append(s.values, v)
+		}
+	}
+	if len(s.values) > len(known) {
+		s.tidy()
+	}
 }
 
 func (s *stringSet) encode() []byte {

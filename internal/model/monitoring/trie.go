@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
@@ -14,6 +15,8 @@ const (
 	// DefaultTrieBound is the bound of a trie that does not say one, as in the
 	// SDKs.
 	DefaultTrieBound = 100
+	// MaxTrieBound is the largest bound; a trie that asks for more gets it.
+	MaxTrieBound = 1 << 14
 	// trieSlack is how many times its bound a trie may hold while it is being
 	// accumulated. Trimming loses information, and what it loses depends on the
 	// order; so it waits until the value is asked for, or memory is at stake.
@@ -33,7 +36,14 @@ type trie struct {
 // that any paths may go on from here, and excludes children.
 type node struct {
 	truncated bool
-	children  map[string]*node
+	children  []child // sorted by name
+	// size is the number of paths; trim needs it, and count sets it.
+	size int
+}
+
+type child struct {
+	name string
+	*node
 }
 
 func readTrie(r *reader) accumulator {
@@ -42,7 +52,7 @@ func readTrie(r *reader) accumulator {
 		r.fail(fmt.Errorf("%w: bounded trie: %v", ErrBadPayload, err))
 		return nil
 	}
-	t := &trie{bound: int(p.GetBound())}
+	t := &trie{bound: min(int(p.GetBound()), MaxTrieBound)}
 	if t.bound <= 0 {
 		t.bound = DefaultTrieBound
 	}
@@ -58,12 +68,11 @@ func readTrie(r *reader) accumulator {
 // nodeOf and pathOf cut off what is deeper than the limit.
 func nodeOf(p *pipepb.BoundedTrieNode, depth int) *node {
 	n := &node{truncated: p.GetTruncated() || depth == 0}
-	if n.truncated || len(p.GetChildren()) == 0 {
+	if n.truncated {
 		return n
 	}
-	n.children = make(map[string]*node, len(p.GetChildren()))
-	for name, c := range p.GetChildren() {
-		n.children[name] = nodeOf(c, depth-1)
+	for _, name := range slices.Sorted(maps.Keys(p.GetChildren())) {
+		n.children = append(n.children, child{name, nodeOf(p.GetChildren()[name], depth-1)})
 	}
 	return n
 }
@@ -75,7 +84,7 @@ func pathOf(path []string, depth int) *node {
 	case depth == 0:
 		return &node{truncated: true}
 	}
-	return &node{children: map[string]*node{path[0]: pathOf(path[1:], depth-1)}}
+	return &node{children: []child{{path[0], pathOf(path[1:], depth-1)}}}
 }
 
 // join returns the union, and takes over both. Leaf, children, truncated are
@@ -89,10 +98,20 @@ func join(a, b *node) *node {
 	case len(a.children) == 0:
 		return b
 	}
-	for name, c := range b.children {
-		a.children[name] = join(a.children[name], c)
+	x, y := a.children, b.children
+	joined := make([]child, 0, len(x)+len(y))
+	for len(x) > 0 && len(y) > 0 {
+		switch c := strings.Compare(x[0].name, y[0].name); {
+		case c < 0:
+			joined, x = append(joined, x[0]), x[1:]
+		case c > 0:
+			joined, y = append(joined, y[0]), y[1:]
+		default:
+			joined = append(joined, child{x[0].name, join(x[0].node, y[0].node)})
+			x, y = x[1:], y[1:]
+		}
 	}
-	return a
+	return &node{children: append(append(joined, x...), y...)}
 }
 
 func (t *trie) merge(o accumulator) {
@@ -100,62 +119,60 @@ func (t *trie) merge(o accumulator) {
 	t.bound = min(t.bound, ot.bound)
 	t.root = join(t.root, ot.root)
 	// Trimming down to half of the limit makes it rare.
-	if limit := t.bound * trieSlack; t.root.size() > limit {
+	if limit := t.bound * trieSlack; t.root != nil && t.root.count() > limit {
 		t.root.trim(limit / 2)
 	}
 }
 
-// size is the number of paths.
-func (n *node) size() int {
-	if n == nil {
-		return 0
-	}
+// count counts the paths and keeps the number in each node.
+func (n *node) count() int {
 	total := 0
 	for _, c := range n.children {
-		total += c.size()
+		total += c.count()
 	}
-	return max(1, total)
+	n.size = max(1, total)
+	return n.size
 }
 
 // trim truncates nodes until there are at most bound paths. Like the SDKs it
 // goes down the largest subtree to the last fork and truncates there; of two
 // subtrees of the same size it takes the one whose name comes first.
 func (n *node) trim(bound int) {
-	for size := n.size(); size > max(bound, 1); {
-		size -= n.trimOnce()
+	for n.count(); n.size > max(bound, 1); {
+		n.trimOnce()
 	}
 }
 
 // trimOnce returns how many paths fewer there are.
 func (n *node) trimOnce() int {
-	name, size := n.largest()
-	if size > 1 {
-		return n.children[name].trimOnce()
+	removed := n.size - 1
+	if c := n.largest(); c.size > 1 {
+		removed = c.trimOnce()
+	} else {
+		n.truncated, n.children = true, nil
 	}
-	removed := n.size() - 1
-	n.truncated, n.children = true, nil
+	n.size -= removed
 	return removed
 }
 
-func (n *node) largest() (name string, size int) {
-	for _, k := range slices.Sorted(maps.Keys(n.children)) {
-		if s := n.children[k].size(); s > size {
-			name, size = k, s
+// largest returns the first child with the most paths. There must be one.
+func (n *node) largest() child {
+	found := n.children[0]
+	for _, c := range n.children[1:] {
+		if c.size > found.size {
+			found = c
 		}
 	}
-	return name, size
+	return found
 }
 
 func (n *node) clone() *node {
 	if n == nil {
 		return nil
 	}
-	c := &node{truncated: n.truncated}
-	if n.children != nil {
-		c.children = make(map[string]*node, len(n.children))
-		for name, child := range n.children {
-			c.children[name] = child.clone()
-		}
+	c := &node{truncated: n.truncated, children: slices.Clone(n.children)}
+	for i := range c.children {
+		c.children[i].node = c.children[i].node.clone()
 	}
 	return c
 }
@@ -164,9 +181,9 @@ func (n *node) proto() *pipepb.BoundedTrieNode {
 	p := &pipepb.BoundedTrieNode{Truncated: n.truncated}
 	if len(n.children) > 0 {
 		p.Children = make(map[string]*pipepb.BoundedTrieNode, len(n.children))
-		for name, c := range n.children {
-			p.Children[name] = c.proto()
-		}
+	}
+	for _, c := range n.children {
+		p.Children[c.name] = c.proto()
 	}
 	return p
 }
@@ -180,15 +197,14 @@ func (n *node) paths(dst [][]string, prefix []string) [][]string {
 		}
 		return append(dst, path)
 	}
-	for _, name := range slices.Sorted(maps.Keys(n.children)) {
-		dst = n.children[name].paths(dst, append(slices.Clip(prefix), name))
+	for _, c := range n.children {
+		dst = c.paths(dst, append(slices.Clip(prefix), c.name))
 	}
 	return dst
 }
 
 func (t *trie) encode() []byte {
-	trimmed := t.trimmed()
-	return trimmed.state()
+	return t.trimmed().state()
 }
 
 // trimmed returns a copy that keeps the bound.

@@ -70,7 +70,8 @@ func (e *entry) display() Value {
 //	s.Counter(urn.MetricElementCount, urn.LabelPCollection, id)
 func (s *Set) Counter(metric, label, value string) int64 {
 	var total int64
-	for _, e := range s.entries {
+	for _, k := range s.keys() {
+		e := s.entries[k]
 		if c, ok := e.value.(*sum[int64]); ok && e.matches(metric, label, value) {
 			total += c.v
 		}

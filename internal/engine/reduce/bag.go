@@ -18,7 +18,8 @@ const (
 
 // A chunk is values one after the other, each after its length. Chunks have
 // the order of arrival in their key, so a bag reads in order, also after two
-// have become one.
+// have become one. Only values that came in one call for different windows,
+// which have been merged since, read window by window.
 
 // addValues puts the values of elements, by their positions, into the bag.
 func (c *call) addValues(w *record, elems []coder.Element, positions []int) error {

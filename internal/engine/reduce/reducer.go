@@ -89,6 +89,11 @@ func (c *call) byWindow(elems []coder.Element) ([]group, error) {
 		i      int
 	)
 	add := func(w []byte) error {
+		if last >= 0 && string(groups[last].window) != string(w) {
+			// Elements in several windows often have the same ones, in the
+			// same order.
+			last = (last + 1) % len(groups)
+		}
 		if last < 0 || string(groups[last].window) != string(w) {
 			at, ok := index[string(w)]
 			if !ok {

@@ -1,6 +1,9 @@
 package shuffle
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // chunked is a growing array that never moves what is in it, so that growing
 // costs no copying and needs no twofold memory.
@@ -48,17 +51,28 @@ func (n *interner) index(b []byte) uint32 {
 		if n.byKey == nil {
 			n.byKey = map[string]uint32{}
 		}
+		key := string(b)
 		i = uint32(len(n.all))
-		n.byKey[string(b)] = i
-		n.all = append(n.all, bytes.Clone(b))
-		n.bytes += 2*int64(len(b)) + internedBytes
+		n.byKey[key] = i
+		n.all = append(n.all, unsafe.Slice(unsafe.StringData(key), len(key))) // never written to
+		n.bytes += int64(len(b)) + internedBytes
 	}
 	n.last = i
 	return i
 }
 
+// keptMax is the number of strings up to which reset keeps the map.
+const keptMax = 1 << 10
+
+// reset takes time in proportion to what is there. Clearing the map would take
+// as long as it took for the most that was ever there.
 func (n *interner) reset() {
-	clear(n.byKey)
+	if len(n.all) > keptMax {
+		n.byKey = nil
+	}
+	for _, b := range n.all {
+		delete(n.byKey, string(b))
+	}
 	clear(n.all)
 	n.all, n.last, n.bytes = n.all[:0], 0, 0
 }

@@ -117,7 +117,7 @@ func (g *grouper) read(ctx context.Context, next func() ([]byte, error)) error {
 
 // spill writes the table as a run and empties it.
 func (g *grouper) spill() error {
-	if len(g.table.groups) == 0 {
+	if g.table.groups.len() == 0 {
 		return nil
 	}
 	if g.runs == nil {

@@ -24,24 +24,35 @@ func (g *grouper) emitRuns(e *emitter) error {
 	if err != nil {
 		return fmt.Errorf("shuffle: %w", err)
 	}
-	emit := g.emitParts
+	m := &merger{cfg: &g.cfg, e: e, sessions: sessions{cfg: &g.cfg}}
+	m.out.Values = m.values
+	emit := m.emit
 	if g.cfg.Strategy.Merging {
-		emit = g.emitSessionParts
+		emit = m.emitSessions
 	}
-	var parts []*cursor
 	for len(h) > 0 {
-		parts = append(parts[:0], h.pop())
-		for len(h) > 0 && h[0].compareGroup(parts[0]) == 0 {
-			parts = append(parts, h.pop())
+		m.parts = append(m.parts[:0], h.pop())
+		for len(h) > 0 && h[0].compareGroup(m.parts[0]) == 0 {
+			m.parts = append(m.parts, h.pop())
 		}
-		if err := emit(e, parts); err != nil {
+		if err := emit(); err != nil {
 			return err
 		}
-		if err := h.advance(parts); err != nil {
+		if err := h.advance(m.parts); err != nil {
 			return fmt.Errorf("shuffle: %w", err)
 		}
 	}
 	return nil
+}
+
+// merger hands out one group, or the sessions of one key, at a time. Each has a
+// part in some of the runs.
+type merger struct {
+	cfg      *Config
+	e        *emitter
+	parts    []*cursor // in order of run
+	out      Grouped
+	sessions sessions
 }
 
 func (g *grouper) openRuns() (cursors, error) {
@@ -60,22 +71,25 @@ func (g *grouper) openRuns() (cursors, error) {
 	return h, err
 }
 
-// emitParts hands out one group, which has a part in each of some runs.
-func (g *grouper) emitParts(e *emitter, parts []*cursor) error {
-	out := Grouped{Key: parts[0].key, Window: parts[0].win}
-	t := parts[0].time
-	for _, p := range parts {
-		out.Count += p.count
-		t = g.cfg.Strategy.Combine(t, p.time)
+// emit hands out a group.
+func (m *merger) emit() error {
+	first, by := m.parts[0], m.cfg.Strategy
+	m.out.Key, m.out.Window, m.out.Count = first.key, first.win, 0
+	t := first.time
+	for _, p := range m.parts {
+		m.out.Count += p.count
+		t = by.Combine(t, p.time)
 	}
 	var err error
-	if out.Timestamp, err = outputTime(g.cfg.Strategy, out.Window, t); err != nil {
+	if m.out.Timestamp, err = outputTime(by, m.out.Window, t); err != nil {
 		return err
 	}
-	out.Values = func(yield func([]byte) error) error {
-		return eachPart(parts, func(_ []byte, _ timestamp.Time, v []byte) error { return yield(v) })
-	}
-	return e.send(&out)
+	return m.e.send(&m.out)
+}
+
+// values are those of a group.
+func (m *merger) values(yield func([]byte) error) error {
+	return eachPart(m.parts, func(_ []byte, _ timestamp.Time, v []byte) error { return yield(v) })
 }
 
 func eachPart(parts []*cursor, fn func(win []byte, t timestamp.Time, v []byte) error) error {
@@ -87,30 +101,31 @@ func eachPart(parts []*cursor, fn func(win []byte, t timestamp.Time, v []byte) e
 	return nil
 }
 
-// emitSessionParts merges the windows of one key and hands out its sessions.
-// The values are read once to find the windows, and again for as many sessions
-// at a time as fit into memory; a session that does not fit alone is streamed.
-func (g *grouper) emitSessionParts(e *emitter, parts []*cursor) error {
-	s := &sessions{cfg: &g.cfg}
-	err := eachPart(parts, func(win []byte, t timestamp.Time, v []byte) error {
+// emitSessions merges the windows of one key and hands out its sessions. The
+// values are read once to find the windows, and again for as many sessions at
+// a time as fit into memory; a session that does not fit alone is streamed.
+func (m *merger) emitSessions() error {
+	s := &m.sessions
+	s.reset()
+	err := eachPart(m.parts, func(win []byte, t timestamp.Time, v []byte) error {
 		s.add(win, t, len(v))
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("shuffle: %w", err)
 	}
-	m, err := s.merge()
+	all, err := s.merge()
 	if err != nil {
 		return err
 	}
-	p := &pass{s: s, m: m, parts: parts}
-	budget := max(sessionBytesMin, g.cfg.MemoryBudget)
-	for p.lo < len(m.outs) {
-		size := m.outs[p.lo].bytes
-		for p.hi = p.lo + 1; p.hi < len(m.outs) && size+m.outs[p.hi].bytes <= budget; p.hi++ {
-			size += m.outs[p.hi].bytes
+	p := &pass{s: s, m: all, parts: m.parts}
+	budget := max(sessionBytesMin, m.cfg.MemoryBudget)
+	for p.lo < len(all.outs) {
+		size := all.outs[p.lo].bytes
+		for p.hi = p.lo + 1; p.hi < len(all.outs) && size+all.outs[p.hi].bytes <= budget; p.hi++ {
+			size += all.outs[p.hi].bytes
 		}
-		if err := p.emit(e, size <= budget); err != nil {
+		if err := p.emit(m.e); err != nil {
 			return err
 		}
 		p.lo = p.hi
@@ -132,9 +147,9 @@ type gathered struct {
 	ends []int
 }
 
-func (p *pass) emit(e *emitter, gather bool) error {
+func (p *pass) emit(e *emitter) error {
 	var mem []gathered
-	if gather && p.hi-p.lo > 1 {
+	if p.hi-p.lo > 1 { // a single one needs no sorting out
 		var err error
 		if mem, err = p.gather(); err != nil {
 			return fmt.Errorf("shuffle: %w", err)

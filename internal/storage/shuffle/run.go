@@ -50,7 +50,7 @@ func (r *runs) close() {
 func (r *runs) write(t *table) error {
 	w := runWriter{t: t, out: bufio.NewWriterSize(r.file, runBufferBytes)}
 	for _, i := range t.sorted() {
-		if err := w.record(&t.groups[i]); err != nil {
+		if err := w.record(t.groups.at(i)); err != nil {
 			return err
 		}
 	}
@@ -68,15 +68,15 @@ func (t *table) sorted() []uint32 {
 		hash  uint64
 		group uint32
 	}
-	items := make([]item, len(t.groups))
-	for i := range t.groups {
-		items[i] = item{t.groups[i].hash, uint32(i)}
+	items := make([]item, t.groups.len())
+	for i := range items {
+		items[i] = item{t.groups.at(uint32(i)).hash, uint32(i)}
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if a.hash != b.hash {
 			return cmp.Compare(a.hash, b.hash)
 		}
-		x, y := &t.groups[a.group], &t.groups[b.group]
+		x, y := t.groups.at(a.group), t.groups.at(b.group)
 		if c := bytes.Compare(t.bytesOf(x.key), t.bytesOf(y.key)); c != 0 || t.merging {
 			return c
 		}

@@ -2,6 +2,7 @@ package shuffle
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/model/window"
@@ -26,6 +27,9 @@ type sessions struct {
 	cfg     *Config
 	windows interner
 	per     []session // what is in each distinct window
+	merged  merged
+	into    []uint32 // see results
+	scratch []result
 }
 
 func (s *sessions) reset() {
@@ -49,28 +53,31 @@ func (s *session) add(count, bytes int64, t timestamp.Time, by *window.Strategy)
 	s.time = by.Combine(s.time, t)
 }
 
+// none is no index.
+const none = math.MaxUint32
+
 // merge merges the windows seen. Sessions come in order of the first value in
-// any of their windows.
+// any of their windows. The result is valid until the next merge.
 func (s *sessions) merge() (*merged, error) {
-	result, err := s.results()
+	results, err := s.results()
 	if err != nil {
 		return nil, err
 	}
-	m := &merged{target: make([]uint32, len(s.per))}
-	byWindow := make(map[string]uint32, len(s.per))
+	m := &s.merged
+	m.outs, m.target = m.outs[:0], m.target[:0]
 	for i, p := range s.per {
-		win := p.window
-		if result[i] != nil {
-			win = result[i]
+		r := s.into[i]
+		if r != none && results[r].out != none {
+			out := results[r].out
+			m.target = append(m.target, out)
+			m.outs[out].add(p.count, p.bytes, p.time, s.cfg.Strategy)
+			continue
 		}
-		out, ok := byWindow[string(win)]
-		if !ok {
-			out = uint32(len(m.outs))
-			byWindow[string(win)] = out
-			m.outs = append(m.outs, session{window: win, time: p.time})
+		if r != none {
+			p.window, results[r].out = results[r].window, uint32(len(m.outs))
 		}
-		m.target[i] = out
-		m.outs[out].add(p.count, p.bytes, p.time, s.cfg.Strategy)
+		m.target = append(m.target, uint32(len(m.outs)))
+		m.outs = append(m.outs, p)
 	}
 	for i := range m.outs {
 		o := &m.outs[i]
@@ -81,11 +88,21 @@ func (s *sessions) merge() (*merged, error) {
 	return m, nil
 }
 
-// results returns for each distinct window what it becomes, or nil if it stays.
-func (s *sessions) results() ([][]byte, error) {
-	result := make([][]byte, len(s.per))
+// result is a window that others have been merged into.
+type result struct {
+	window []byte
+	out    uint32 // index of the session, once it has one
+}
+
+// results merges the windows of the key and sets s.into: for each, the index
+// of the result it has become, or none if it stays.
+func (s *sessions) results() ([]result, error) {
+	s.into = s.into[:0]
+	for range s.per {
+		s.into = append(s.into, none)
+	}
 	if len(s.per) < 2 {
-		return result, nil
+		return nil, nil
 	}
 	merge := window.MergeIntervals
 	if s.cfg.Strategy.CustomMerge {
@@ -95,21 +112,50 @@ func (s *sessions) results() ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shuffle: merge %d windows: %w", len(s.per), err)
 	}
-	for _, m := range all {
+	results := s.scratch[:0]
+	for r, m := range all {
+		results = append(results, result{m.Result, none})
 		for _, from := range m.From {
-			i, ok := s.windows.byKey[string(from)]
-			if !ok {
-				return nil, fmt.Errorf("shuffle: WindowFn %s merged window %x, which it was not given", s.cfg.Strategy.FnURN, from)
-			}
-			if result[i] != nil {
-				return nil, fmt.Errorf("shuffle: WindowFn %s merged window %x into two others", s.cfg.Strategy.FnURN, from)
-			}
-			if result[i] = m.Result; m.Result == nil {
-				result[i] = []byte{}
+			if err := s.become(from, uint32(r)); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return result, nil
+	s.scratch = results
+	if s.cfg.Strategy.CustomMerge {
+		return results, s.unify(results)
+	}
+	return results, nil
+}
+
+func (s *sessions) become(from []byte, r uint32) error {
+	i, ok := s.windows.byKey[string(from)]
+	if !ok {
+		return fmt.Errorf("shuffle: WindowFn %s merged window %x, which it was not given", s.cfg.Strategy.FnURN, from)
+	}
+	if s.into[i] != none && s.into[i] != r {
+		return fmt.Errorf("shuffle: WindowFn %s merged window %x into two others", s.cfg.Strategy.FnURN, from)
+	}
+	s.into[i] = r
+	return nil
+}
+
+// unify makes sure that no window comes out twice: a WindowFn may name the same
+// result again, or merge into a window that it does not mention. Merging
+// intervals cannot.
+func (s *sessions) unify(results []result) error {
+	first := make(map[string]uint32, len(results))
+	for r := range results {
+		win := string(results[r].window)
+		if _, twice := first[win]; twice {
+			return fmt.Errorf("shuffle: WindowFn %s names merged window %x twice", s.cfg.Strategy.FnURN, win)
+		}
+		first[win] = uint32(r)
+		if i, ok := s.windows.byKey[win]; ok && s.into[i] == none {
+			s.into[i] = uint32(r)
+		}
+	}
+	return nil
 }
 
 // emitSessions merges windows and hands out groups, all in memory.
@@ -117,10 +163,11 @@ func (g *grouper) emitSessions(e *emitter) error {
 	t := g.table
 	s := &sessions{cfg: &g.cfg}
 	var vals, wins []uint32 // values of the key and their windows, in order of arrival
-	for i := range t.groups {
+	for n := range uint32(t.groups.len()) {
+		g := t.groups.at(n)
 		s.reset()
 		vals, wins = vals[:0], wins[:0]
-		t.eachValue(&t.groups[i], func(i uint32, v []byte) error {
+		t.eachValue(g, func(i uint32, v []byte) error {
 			st := t.stamps.at(i)
 			vals = append(vals, i)
 			wins = append(wins, s.add(t.bytesOf(st.window), st.time, len(v)))
@@ -130,7 +177,7 @@ func (g *grouper) emitSessions(e *emitter) error {
 		if err != nil {
 			return err
 		}
-		if err := t.emitKey(e, t.bytesOf(t.groups[i].key), m, vals, wins); err != nil {
+		if err := t.emitKey(e, t.bytesOf(g.key), m, vals, wins); err != nil {
 			return err
 		}
 	}

@@ -23,8 +23,8 @@ type table struct {
 
 	blocks     [][]byte
 	blockBytes int64
-	groups     []group // in order of first arrival
-	slots      []slot  // open addressing, linear probing, at most 3/4 full
+	groups     chunked[group] // in order of first arrival
+	slots      []slot         // open addressing, linear probing, at most 3/4 full
 	mask       uint32
 	values     chunked[value]
 	stamps     chunked[stamp] // merging: parallel to values
@@ -83,7 +83,8 @@ func newTable(s *window.Strategy) *table {
 // reset empties the table and keeps its arrays.
 func (t *table) reset() {
 	clear(t.blocks)
-	t.blocks, t.blockBytes, t.groups = t.blocks[:0], 0, t.groups[:0]
+	t.blocks, t.blockBytes = t.blocks[:0], 0
+	t.groups.reset()
 	clear(t.slots)
 	t.values.reset()
 	t.stamps.reset()
@@ -93,7 +94,7 @@ func (t *table) reset() {
 // bytes is the memory in use. Arrays that reset has kept count when filled.
 func (t *table) bytes() int64 {
 	return t.blockBytes +
-		int64(len(t.groups))*(int64(unsafe.Sizeof(group{}))+2*int64(unsafe.Sizeof(slot{}))) +
+		int64(t.groups.len())*(int64(unsafe.Sizeof(group{}))+2*int64(unsafe.Sizeof(slot{}))) +
 		int64(t.values.len())*int64(unsafe.Sizeof(value{})) +
 		int64(t.stamps.len())*int64(unsafe.Sizeof(stamp{})) +
 		t.windows.bytes
@@ -101,7 +102,7 @@ func (t *table) bytes() int64 {
 
 // full says that no other block fits, whatever the budget.
 func (t *table) full() bool {
-	return t.values.len() >= valuesMax || len(t.groups) >= groupsMax
+	return t.values.len() >= valuesMax || t.groups.len() >= groupsMax
 }
 
 // addBlock adds all elements of a block.
@@ -173,7 +174,7 @@ func (t *table) addToWindow(w []byte) error {
 	if t.merging {
 		t.stamps.push(stamp{t.refer(w), t.elem.Timestamp})
 	}
-	g := &t.groups[i]
+	g := t.groups.at(i)
 	if !found {
 		g.first, g.last, g.count, g.time = n, n, 1, t.elem.Timestamp
 		return nil
@@ -188,7 +189,7 @@ func (t *table) addToWindow(w []byte) error {
 // find returns the group of the current key and the given window, and whether
 // it was there; otherwise it is new and has no values yet.
 func (t *table) find(win uint32) (uint32, bool) {
-	if len(t.groups) >= len(t.slots)/4*3 {
+	if t.groups.len() >= len(t.slots)/4*3 {
 		t.grow()
 	}
 	h := place(t.hash, win)
@@ -196,14 +197,14 @@ func (t *table) find(win uint32) (uint32, bool) {
 	for i := uint32(h) & t.mask; ; i = (i + 1) & t.mask {
 		s := &t.slots[i]
 		if s.group == 0 {
-			t.groups = append(t.groups, group{hash: t.hash, key: t.key, window: win})
-			*s = slot{tag, uint32(len(t.groups))}
+			t.groups.push(group{hash: t.hash, key: t.key, window: win})
+			*s = slot{tag, uint32(t.groups.len())}
 			return s.group - 1, false
 		}
 		if s.tag != tag {
 			continue
 		}
-		g := &t.groups[s.group-1]
+		g := t.groups.at(s.group - 1)
 		if g.hash == t.hash && g.window == win && bytes.Equal(t.bytesOf(g.key), t.keyBytes) {
 			return s.group - 1, true
 		}
@@ -218,13 +219,14 @@ func place(hash uint64, win uint32) uint64 {
 func (t *table) grow() {
 	t.slots = make([]slot, 2*len(t.slots))
 	t.mask = uint32(len(t.slots) - 1)
-	for n := range t.groups {
-		h := place(t.groups[n].hash, t.groups[n].window)
+	for n := range uint32(t.groups.len()) {
+		g := t.groups.at(n)
+		h := place(g.hash, g.window)
 		i := uint32(h) & t.mask
 		for t.slots[i].group != 0 {
 			i = (i + 1) & t.mask
 		}
-		t.slots[i] = slot{uint32(h >> 32), uint32(n + 1)}
+		t.slots[i] = slot{uint32(h >> 32), n + 1}
 	}
 }
 
@@ -259,8 +261,8 @@ func (g *grouper) emitTable(e *emitter) error {
 		}
 		return nil
 	}}
-	for i := range t.groups {
-		cur = &t.groups[i]
+	for i := range uint32(t.groups.len()) {
+		cur = t.groups.at(i)
 		out.Key, out.Window, out.Count = t.bytesOf(cur.key), t.windows.all[cur.window], int64(cur.count)
 		var err error
 		if out.Timestamp, err = outputTime(t.strategy, out.Window, cur.time); err != nil {

@@ -184,9 +184,12 @@ func (g *keyGroups) env(key []byte) *reduce.Env {
 		Holds:     &keyHolds{g: g, key: key},
 		Watermark: a.ev.Watermark,
 		NowMS:     a.ev.NowMS,
-		SyncNowMS: a.ev.SyncNowMS,
-		Merge:     a.merge(g.ctx),
-		Dropped:   func(n int) { a.dropped += int64(n) },
+
+		OutputWatermark: &a.ev.Output,
+		Windows:         a.s.input.scanner.EachWindow,
+		SyncNowMS:       a.ev.SyncNowMS,
+		Merge:           a.merge(g.ctx),
+		Dropped:         func(n int) { a.dropped += int64(n) },
 		Seq: func() uint64 {
 			g.seq++
 			return a.ev.Bundle<<32 | uint64(g.seq)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/watermark"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
@@ -68,6 +69,7 @@ func (c *Core) attempt(b *bundle) {
 		Attempt:   b.attempt,
 		Stage:     b.stage.plan.Index,
 		Watermark: c.marks.Input(b.stage.plan.Index),
+		Output:    c.marks.Output(watermark.Source{Stage: b.stage.plan.Index}),
 		NowMS:     c.now,
 		SyncNowMS: c.now,
 		Event:     b.event,

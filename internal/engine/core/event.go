@@ -58,6 +58,8 @@ type (
 		Leases  []Lease
 		// Watermark is the input watermark: event-time timers up to it are due.
 		Watermark timestamp.Time
+		// Output is the output watermark of the stage.
+		Output timestamp.Time
 		// NowMS is processing time: processing-time timers up to it are due.
 		NowMS int64
 		// SyncNowMS is synchronized processing time.

@@ -98,7 +98,7 @@ func TestWireBuilders(t *testing.T) {
 			t.Errorf("%s: %s, want %s", id, got, want)
 		}
 	}
-	if w.KV(b, b) != w.KV(b, b) {
+	if kv := w.KV(b, b); kv != w.KV(b, b) {
 		t.Error("the same coder has two ids")
 	}
 }

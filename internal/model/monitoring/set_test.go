@@ -203,8 +203,7 @@ func genHistogram(t *rapid.T) []byte {
 	return b
 }
 
-func genInfo(t *rapid.T) *pipepb.MonitoringInfo {
-	typ := rapid.SampledFrom(knownTypes).Draw(t, "type")
+func genInfo(t *rapid.T, typ string) *pipepb.MonitoringInfo {
 	mi := &pipepb.MonitoringInfo{
 		Urn: "m", Type: typ, Payload: genPayload(t, typ),
 		Labels: map[string]string{urn.LabelName: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "name")},
@@ -218,39 +217,45 @@ func genInfo(t *rapid.T) *pipepb.MonitoringInfo {
 // The result does not depend on the order of the infos, nor on how they are
 // spread over sets, nor on whether sets are stored in between.
 func TestMergeIsCommutativeAndAssociative(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		infos := rapid.SliceOfN(rapid.Custom(genInfo), 0, 12).Draw(t, "infos")
-		var all Set
-		for _, mi := range infos {
-			if err := all.Add(mi); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for _, typ := range knownTypes {
+		t.Run(typ, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { propMerge(t, typ) }) })
+	}
+}
 
-		groups := make([]Set, 3)
-		for _, mi := range rapid.Permutation(infos).Draw(t, "order") {
-			if err := groups[rapid.IntRange(0, 2).Draw(t, "group")].Add(mi); err != nil {
-				t.Fatal(err)
-			}
-		}
-		before := groups[1].Marshal()
-		groups[0].Merge(&groups[1])
-		var stored Set
-		if err := stored.Unmarshal(groups[2].Marshal()); err != nil {
+func propMerge(t *rapid.T, typ string) {
+	infos := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *pipepb.MonitoringInfo {
+		return genInfo(t, typ)
+	}), 0, 10).Draw(t, "infos")
+	var all Set
+	for _, mi := range infos {
+		if err := all.Add(mi); err != nil {
 			t.Fatal(err)
 		}
-		stored.Merge(&groups[0])
+	}
 
-		if !bytes.Equal(stored.Marshal(), all.Marshal()) {
-			t.Fatalf("merged:\n%v\nin order:\n%v", stored.Infos(), all.Infos())
+	groups := make([]Set, 3)
+	for _, mi := range rapid.Permutation(infos).Draw(t, "order") {
+		if err := groups[rapid.IntRange(0, 2).Draw(t, "group")].Add(mi); err != nil {
+			t.Fatal(err)
 		}
-		if !slices.EqualFunc(stored.Infos(), all.Infos(), func(a, b *pipepb.MonitoringInfo) bool { return proto.Equal(a, b) }) {
-			t.Fatalf("merged:\n%v\nin order:\n%v", stored.Infos(), all.Infos())
-		}
-		if !bytes.Equal(groups[1].Marshal(), before) {
-			t.Fatal("Merge changed the set it read")
-		}
-	})
+	}
+	before := groups[1].Marshal()
+	groups[0].Merge(&groups[1])
+	var stored Set
+	if err := stored.Unmarshal(groups[2].Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	stored.Merge(&groups[0])
+
+	if !bytes.Equal(stored.Marshal(), all.Marshal()) {
+		t.Fatalf("merged:\n%v\nin order:\n%v", stored.Infos(), all.Infos())
+	}
+	if !slices.EqualFunc(stored.Infos(), all.Infos(), func(a, b *pipepb.MonitoringInfo) bool { return proto.Equal(a, b) }) {
+		t.Fatalf("merged:\n%v\nin order:\n%v", stored.Infos(), all.Infos())
+	}
+	if !bytes.Equal(groups[1].Marshal(), before) {
+		t.Fatal("Merge changed the set it read")
+	}
 }
 
 func TestSetIsSortedAndSeparate(t *testing.T) {

@@ -86,8 +86,10 @@ func play(j *servertest.Job) {
 		j.Say(jobpb.JobMessage_JOB_MESSAGE_ERROR, "ValueError: boom")
 		j.Enter(jobpb.JobState_FAILED)
 	case "stays":
+	case "slow": // so that a slow machine sees it at work
+		time.Sleep(3 * time.Second)
+		j.Enter(jobpb.JobState_DONE)
 	default:
-		time.Sleep(300 * time.Millisecond) // a progress or two
 		j.Enter(jobpb.JobState_DONE)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,11 +177,43 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 	case d.end.Cancelled:
 		return jobpb.JobState_CANCELLED
 	case d.end.Err != "":
-		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, d.end.Err)
-		d.log.Warn("job failed", "err", d.end.Err)
+		text := d.failure(d.end)
+		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, text)
+		d.log.Warn("job failed", "err", text)
 		return jobpb.JobState_FAILED
 	}
 	return jobpb.JobState_DONE
+}
+
+// failure is the text of a failed job: the SDK's own words first and whole,
+// and the transforms it may be about, unless the SDK has said which one it is.
+func (d *driver) failure(f *core.Finish) string {
+	if f.Stage == nil {
+		return f.Err
+	}
+	text := f.Err
+	var names []string
+	for _, id := range f.Stage.Transforms {
+		name := d.j.pipeline.GetComponents().GetTransforms()[id].GetUniqueName()
+		if name == "" {
+			name = id
+		}
+		if strings.Contains(f.Err, name) || strings.Contains(f.Err, id) {
+			names = nil
+			break
+		}
+		names = append(names, name)
+	}
+	switch {
+	case len(names) == 1:
+		text = fmt.Sprintf("transform %s: %s", names[0], text)
+	case len(names) > 1:
+		text = fmt.Sprintf("%s\n(in one of the transforms %s)", text, strings.Join(names, ", "))
+	}
+	if f.Attempts > 1 {
+		text += fmt.Sprintf("\n(the bundle failed in %d attempts)", f.Attempts)
+	}
+	return text
 }
 
 func now() int64 { return time.Now().UnixMilli() }

@@ -1,8 +1,6 @@
 package core
 
 import (
-	"fmt"
-
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/watermark"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
@@ -115,11 +113,7 @@ func (c *Core) failed(e BundleFailed) {
 	c.running[b.stage.plan.Environment]--
 	if e.Permanent || b.attempt >= c.cfg.MaxAttempts {
 		b.state = waiting
-		times := fmt.Sprintf(" (%d attempts)", b.attempt)
-		if b.attempt == 1 {
-			times = ""
-		}
-		c.finish(Finish{Err: fmt.Sprintf("stage %s failed%s: %s", b.stage.plan.Name, times, e.Err)})
+		c.finish(Finish{Err: e.Err, Stage: b.stage.plan, Attempts: b.attempt})
 		return
 	}
 	b.state = waiting

@@ -3,6 +3,7 @@ package core
 import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
 )
 
 // Event is something that happened, told to the core.
@@ -92,6 +93,8 @@ type (
 	Finish struct {
 		Cancelled bool
 		Err       string
+		Stage     *plan.Stage // whose bundle failed; nil when it was none
+		Attempts  int         // of that bundle
 	}
 )
 

@@ -292,4 +292,4 @@ func nest(c *coder.Coder, dst, outer []byte) ([]byte, error) {
 
 // addedPrefix says whether a length prefix was put there by the wire coder and
 // is not the pipeline's own.
-func addedPrefix(c *coder.Coder) bool { return strings.HasPrefix(c.ID, "wire:") }
+func addedPrefix(c *coder.Coder) bool { return strings.HasPrefix(c.ID, "wire") }

@@ -36,7 +36,7 @@ func BenchmarkBundle(b *testing.B) {
 
 // BenchmarkData is the throughput of data to the SDK and back.
 func BenchmarkData(b *testing.B) {
-	for _, size := range []int{1 << 10, 64 << 10, 1 << 20} {
+	for _, size := range []int{1 << 10, 64 << 10, 256 << 10, 512 << 10, 1<<20 - 4096, 1 << 20, 2 << 20} {
 		b.Run(fmt.Sprintf("chunk=%dKiB", size>>10), func(b *testing.B) {
 			r := newRig(b, fnapi.WorkerConfig{}, fakesdk.Config{})
 			data := bytes.Repeat([]byte("x"), size)

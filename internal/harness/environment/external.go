@@ -2,8 +2,8 @@ package environment
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
@@ -50,9 +50,19 @@ func startExternal(ctx context.Context, t *Target, h *fnapi.Harness, artifacts s
 		return nil, fmt.Errorf("worker service at %s does not answer (is the program that serves it still running?): %s", t.Endpoint, status.Convert(err).Message())
 	}
 	if resp.GetError() != "" {
-		return nil, fmt.Errorf("worker service at %s: %w", t.Endpoint, errors.New(resp.GetError()))
+		return nil, fmt.Errorf("worker service at %s: %s", t.Endpoint, oneLine(resp.GetError()))
 	}
 	return &external{endpoint: t.Endpoint, id: h.ID()}, nil
+}
+
+// oneLine takes the line of text that says most: the last one of a Python
+// traceback, else the first.
+func oneLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if strings.HasPrefix(lines[0], "Traceback") {
+		return strings.TrimSpace(lines[len(lines)-1])
+	}
+	return strings.TrimSpace(lines[0])
 }
 
 // dialPool connects lazily to a worker pool service.

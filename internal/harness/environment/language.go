@@ -81,7 +81,7 @@ func languageOfImage(image string) Language {
 			return c.l
 		}
 	}
-	if strings.HasPrefix(image, "go:") || strings.HasPrefix(name, "go") {
+	if strings.HasPrefix(image, "go:") || strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "golang") {
 		return Go
 	}
 	return Unknown

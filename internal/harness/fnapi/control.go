@@ -1,6 +1,7 @@
 package fnapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,17 @@ import (
 // errControlEnded is the cause of death of a worker that ended its control
 // stream by itself.
 var errControlEnded = errors.New("it ended its control stream")
+
+// errControlLost is the cause of death of a worker whose connection broke.
+var errControlLost = errors.New("its connection was lost")
+
+// brokenControl makes a cause of death of a stream's error.
+func brokenControl(err error) error {
+	if errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
+		return errControlLost // gRPC's way of saying so
+	}
+	return fmt.Errorf("its control stream broke: %w", err)
+}
 
 // sendHeaders sends the response headers right away: TypeScript and others
 // wait for them before they trust a stream.
@@ -70,7 +82,7 @@ func (h *Harness) receiveControl(stream fnpb.BeamFnControl_ControlServer) error 
 			return errControlEnded
 		}
 		if err != nil {
-			return fmt.Errorf("its control stream broke: %w", err)
+			return brokenControl(err)
 		}
 		h.respond(r)
 	}
@@ -100,12 +112,12 @@ func (h *Harness) writeControl(stream fnpb.BeamFnControl_ControlServer) error {
 		select {
 		case req := <-h.controlQ:
 			if err := stream.Send(req); err != nil {
-				return fmt.Errorf("its control stream broke: %w", err)
+				return brokenControl(err)
 			}
 		case <-h.done:
 			return nil
 		case <-stream.Context().Done():
-			return fmt.Errorf("its control stream broke: %w", stream.Context().Err())
+			return brokenControl(stream.Context().Err())
 		}
 	}
 }

@@ -143,9 +143,9 @@ func TestLargeDataKeepsOrder(t *testing.T) {
 	var want bytes.Buffer
 	src := &chunks{}
 	for i := range 3000 {
-		d := bytes.Repeat([]byte{byte(i)}, 1+i*7%9000)
+		d := bytes.Repeat([]byte{byte(i)}, 1+i*7%3000)
 		if i%500 == 0 {
-			d = bytes.Repeat([]byte{byte(i)}, 3<<20)
+			d = bytes.Repeat([]byte{byte(i)}, 1<<20)
 		}
 		want.Write(d)
 		src.c = append(src.c, bundle.Chunk{Data: d, Elements: 1})
@@ -170,7 +170,7 @@ func TestConcurrentBundlesWithSlowConsumer(t *testing.T) {
 			defer wg.Done()
 			src := &chunks{}
 			for range 20 {
-				src.c = append(src.c, bundle.Chunk{Data: bytes.Repeat([]byte{byte(i)}, 256<<10), Elements: 1})
+				src.c = append(src.c, bundle.Chunk{Data: bytes.Repeat([]byte{byte(i)}, 64<<10), Elements: 1})
 			}
 			var out sink
 			s := r.plain(src, &out)
@@ -185,7 +185,7 @@ func TestConcurrentBundlesWithSlowConsumer(t *testing.T) {
 				errs <- err
 				return
 			}
-			if got := out.data["out"].Len(); got != 20*256<<10 {
+			if got := out.data["out"].Len(); got != 20*64<<10 {
 				errs <- fmt.Errorf("bundle %d: %d bytes", i, got)
 			}
 		}()

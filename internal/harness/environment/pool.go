@@ -33,6 +33,8 @@ const (
 	// exitWait is how long a broken control stream waits for its process to
 	// end, so that the error can say how it ended.
 	exitWait = time.Second
+	// outputLogMax is how much of a dead process' output goes into the log.
+	outputLogMax = 4 << 10
 )
 
 // errPoolClosed is returned by Get after Close.
@@ -108,6 +110,7 @@ type Pool struct {
 	closed   bool
 	live     []*member
 	starting int
+	getters  int // callers in Get
 	failures int
 	lastErr  error
 	changed  chan struct{} // closed and replaced at each change
@@ -205,6 +208,8 @@ func (p *Pool) Get(ctx context.Context) (*fnapi.Harness, error) {
 	if p.broken != nil {
 		return nil, p.broken
 	}
+	p.getting(1)
+	defer p.getting(-1)
 	for {
 		h, changed, err := p.tryGet()
 		if h != nil || err != nil {
@@ -216,6 +221,13 @@ func (p *Pool) Get(ctx context.Context) (*fnapi.Harness, error) {
 			return nil, fmt.Errorf("wait for a worker of environment %q: %w", p.envID, context.Cause(ctx))
 		}
 	}
+}
+
+// getting counts who is in Get.
+func (p *Pool) getting(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.getters += n
 }
 
 // tryGet returns a worker, an error, or what to wait for.
@@ -232,7 +244,7 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 		}
 	}
 	busy := best == nil || best.load > 0
-	if busy && len(p.live)+p.starting < p.size() && p.failures < failuresMax && (best != nil || p.starting == 0) {
+	if busy && p.starting < p.getters && len(p.live)+p.starting < p.size() && p.failures < failuresMax {
 		p.starting++
 		p.wg.Add(1)
 		go p.start(backoff(p.failures))
@@ -310,7 +322,7 @@ func (p *Pool) start(wait time.Duration) {
 			p.stop(m)
 		}
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, errPoolClosed) {
-			p.opts.Log.Warn("SDK worker did not start", "environment", p.envID, "target", p.target.String(), "error", err)
+			p.opts.Log.Warn("SDK worker did not start", append(p.about(m), "error", err)...)
 		}
 		return
 	}
@@ -319,6 +331,21 @@ func (p *Pool) start(wait time.Duration) {
 	p.mu.Unlock()
 	p.opts.Log.Debug("SDK worker started", "environment", p.envID, "worker", m.h.Name())
 	p.watch(m)
+}
+
+// about returns what a log line says of m, which may be nil.
+func (p *Pool) about(m *member) []any {
+	a := []any{"environment", p.envID, "target", p.target.String()}
+	if m == nil {
+		return a
+	}
+	a = append(a, "worker", m.h.Name())
+	if w, ok := m.w.(*process); ok {
+		if out := w.out.String(); out != "" {
+			a = append(a, "output", out[max(0, len(out)-outputLogMax):])
+		}
+	}
+	return a
 }
 
 // watch waits for the worker's end and takes it out of the pool.
@@ -338,7 +365,7 @@ func (p *Pool) watch(m *member) {
 	if err := m.h.Err(); err != nil && !p.closed {
 		p.failures++
 		p.lastErr = err
-		p.opts.Log.Warn("SDK worker died", "environment", p.envID, "worker", m.h.Name(), "error", err)
+		p.opts.Log.Warn("SDK worker died", append(p.about(m), "error", err)...)
 	}
 	p.notify()
 	p.mu.Unlock()

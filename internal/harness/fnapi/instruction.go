@@ -14,7 +14,9 @@ var errInstructionClosed = errors.New("instruction is closed")
 
 // StateHandler answers state requests of one instruction, one at a time and in
 // order. The response needs no id. An error goes to the SDK as
-// StateResponse.error. ctx ends when the instruction is closed.
+// StateResponse.error. ctx ends when the instruction is closed. The response is
+// sent after the call has returned, maybe even after the instruction is closed:
+// it must not refer to memory that changes.
 type StateHandler interface {
 	State(ctx context.Context, req *fnpb.StateRequest) (*fnpb.StateResponse, error)
 }

@@ -79,8 +79,8 @@ func (b *descriptor) transform(s *Stage, n *node) (*pipepb.PTransform, error) {
 		b.coder(n.combine.GetAccumulatorCoderId())
 	case n.parDo != nil:
 		b.coder(n.parDo.GetRestrictionCoderId())
-	case n.urn != urn.Flatten:
-		// What a payload of another kind refers to is the SDK's secret.
+	case !pipeline.Known(n.urn):
+		// What such a payload refers to is the SDK's secret.
 		for id := range b.a.g.p.Proto.GetComponents().GetCoders() {
 			b.coder(id)
 		}

@@ -38,7 +38,7 @@ func (v *validator) check(t *Transform) {
 		v.testStream(t)
 	case Combine:
 		v.combine(t)
-		v.environment(t, t.Environment != "")
+		v.environment(t, t.Environment != "" || len(t.Children) == 0)
 	case SDK:
 		v.sdk(t)
 	}
@@ -205,13 +205,37 @@ func (v *validator) keyed(t *Transform, port Port, why string) {
 func (v *validator) coder(id, what string, args ...any) bool {
 	err, ok := v.coders[id]
 	if !ok {
-		_, err = coder.Parse(v.p.Coders, id)
+		if _, err = coder.Parse(v.p.Coders, id); err == nil {
+			err = v.wholeCoder(id, 0)
+		}
 		v.coders[id] = err
 	}
 	if err != nil {
 		v.reject("coder of %s: %v", fmt.Sprintf(what, args...), err)
 	}
 	return err == nil
+}
+
+// wholeCoder checks that the components of a coder exist, and do not contain
+// it, also where only the SDK looks at them.
+func (v *validator) wholeCoder(id string, depth int) error {
+	whole, open := v.whole[id]
+	switch {
+	case whole:
+		return nil
+	case open || depth > coder.MaxDepth:
+		return fmt.Errorf("coder %q contains itself, or is nested more than %d deep", id, coder.MaxDepth)
+	case v.p.Coders[id] == nil:
+		return fmt.Errorf("component %q is missing", id)
+	}
+	v.whole[id] = false
+	for _, part := range v.p.Coders[id].GetComponentCoderIds() {
+		if err := v.wholeCoder(part, depth+1); err != nil {
+			return fmt.Errorf("coder %q: %w", id, err)
+		}
+	}
+	v.whole[id] = true
+	return nil
 }
 
 // sortedKeys is for reasons in an order that stays the same.

@@ -38,6 +38,10 @@ var combineURNs = map[string]bool{
 	urn.CombinePerKeyConvertToAccums: true,
 }
 
+// Known reports whether SDKs run transforms with this URN as the Beam model
+// says, so that it is known what their payloads refer to.
+func Known(u string) bool { return sdkURNs[u] || parDoURNs[u] || combineURNs[u] || u == urn.Flatten }
+
 // sdkURNs are the other transforms that every SDK is expected to run. An SDK
 // may announce more in the capabilities of its environment.
 var sdkURNs = map[string]bool{

@@ -25,6 +25,7 @@ func Validate(p *pipepb.Pipeline) (*Pipeline, error) {
 	v := &validator{
 		comps:   p.GetComponents(),
 		coders:  map[string]error{},
+		whole:   map[string]bool{},
 		visited: map[string]bool{},
 		seen:    map[string]bool{},
 		p: &Pipeline{
@@ -57,6 +58,7 @@ type validator struct {
 	comps   *pipepb.Components
 	wire    *coder.Wire
 	coders  map[string]error // coders that have been checked
+	whole   map[string]bool  // coders: all is there; false while that is checked, or if not
 	visited map[string]bool  // transforms
 	seen    map[string]bool  // collections and windowing strategies
 	reasons []string
@@ -155,7 +157,7 @@ func (v *validator) classify(t *Transform) {
 		t.Kind = SDK // some SDKs put what it was made from inside
 	case subs > 0:
 		t.Kind = Composite
-	case sdkURNs[t.URN], parDoURNs[t.URN], combineURNs[t.URN], t.URN != "" && t.Environment != "" && v.p.Capable(t.Environment, t.URN):
+	case Known(t.URN), t.URN != "" && t.Environment != "" && v.p.Capable(t.Environment, t.URN):
 		t.Kind = SDK
 	case passesOn(t):
 		t.Kind = NoOp

@@ -146,7 +146,7 @@ func (g *keyGroups) timers() error {
 	for _, d := range []struct {
 		domain table.Domain
 		upTo   int64
-	}{{table.EventTime, int64(g.a.ev.Watermark)}, {table.ProcessingTime, g.a.ev.NowMS}} {
+	}{{table.EventTime, int64(g.a.ev.Watermark)}, {table.ProcessingTime, g.a.ev.ProcDueMS}} {
 		due, err := g.a.timers.Due(g.shard, d.domain, d.upTo, maxDueTimers)
 		if err != nil {
 			return err

@@ -208,7 +208,7 @@ func (a *attempt) dueTimers(c *chunks) error {
 		if err != nil {
 			return err
 		}
-		proc, err := a.timers.Due(l.Shard, table.ProcessingTime, a.ev.NowMS, maxDueTimers)
+		proc, err := a.timers.Due(l.Shard, table.ProcessingTime, a.ev.ProcDueMS, maxDueTimers)
 		if err != nil {
 			return err
 		}
@@ -293,6 +293,10 @@ func (a *attempt) setTimer(k timerKey, f *timerFamily, e *coder.TimerElement) er
 		Domain: table.EventTime, Fire: int64(e.Fire), Hold: e.Hold, Pane: e.Pane}
 	if f.spec.Processing {
 		t.Domain = table.ProcessingTime
+		if a.r.virtual {
+			// The SDK's clock is the wall's: keep the distance.
+			t.Fire = a.ev.NowMS + t.Fire - now()
+		}
 	}
 	return f.scanner.EachWindow(e, func(w []byte) error {
 		t.Window = w

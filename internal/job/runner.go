@@ -27,6 +27,7 @@ type runner struct {
 	store   store.Store
 	pools   map[string]*environment.Pool
 	tempDir string
+	virtual bool  // processing time is a TestStream's
 	memory  int64 // budget of one grouping, bytes
 }
 
@@ -63,6 +64,7 @@ type timerFamily struct {
 // prepare parses what the plan names.
 func (r *runner) prepare(idPrefix string) error {
 	for _, ps := range r.plan.Stages {
+		r.virtual = r.virtual || ps.Kind == plan.TestStream
 		s, err := r.prepareStage(ps, idPrefix)
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", ps.Name, err)

@@ -69,6 +69,7 @@ func (c *Core) attempt(b *bundle) {
 		Watermark: c.marks.Input(b.stage.plan.Index),
 		Output:    c.marks.Output(watermark.Source{Stage: b.stage.plan.Index}),
 		NowMS:     c.now,
+		ProcDueMS: c.procDue(b.stage),
 		SyncNowMS: c.now,
 		Event:     b.event,
 	}
@@ -117,7 +118,10 @@ func (c *Core) failed(e BundleFailed) {
 		return
 	}
 	b.state = waiting
-	b.retryAt = c.now + firstBackoffMS<<(b.attempt-1)
+	b.retryAt = c.now
+	if !c.virtual {
+		b.retryAt += firstBackoffMS << (b.attempt - 1)
+	}
 }
 
 // durable: the bundle's record has been applied, so what it did exists now.

@@ -87,8 +87,10 @@ type Core struct {
 	running map[string]int
 	bundles map[uint64]*bundle
 	next    uint64
-	now     int64 // processing time, Unix ms, with skew
-	skew    int64 // what TestStreams have advanced the clock by
+	now     int64 // processing time, Unix ms
+	// virtual: the job has a TestStream, so processing time stands still but
+	// for what the TestStream advances it by.
+	virtual bool
 	woken   int64 // the last WakeAt
 	started bool
 	done    bool
@@ -111,6 +113,7 @@ func New(p *plan.Plan, cfg Config) *Core {
 	for _, s := range c.stages {
 		c.connect(s)
 		if s.plan.Kind == plan.TestStream {
+			c.virtual = true
 			c.setPorts(s, timestamp.Min)
 			if !s.eventsLeft() {
 				c.setPorts(s, timestamp.Max)
@@ -155,7 +158,9 @@ func (c *Core) Step(ev Event) []Effect {
 			c.durable(id)
 		}
 	case ClockAdvanced:
-		c.now = max(c.now, e.NowMS+c.skew)
+		if !c.virtual {
+			c.now = max(c.now, e.NowMS)
+		}
 	case Cancel:
 		c.finish(Finish{Cancelled: true})
 	}
@@ -173,7 +178,7 @@ func (c *Core) advance() {
 	for {
 		c.refresh()
 		c.schedule()
-		if len(c.bundles) > 0 || !c.nextTestEvent() {
+		if len(c.bundles) > 0 || !c.nextTestEvent() && !c.leap() {
 			break
 		}
 	}

@@ -61,8 +61,10 @@ type (
 		Watermark timestamp.Time
 		// Output is the output watermark of the stage.
 		Output timestamp.Time
-		// NowMS is processing time: processing-time timers up to it are due.
+		// NowMS is processing time.
 		NowMS int64
+		// ProcDueMS: processing-time timers up to it are due.
+		ProcDueMS int64
 		// SyncNowMS is synchronized processing time.
 		SyncNowMS int64
 		// Event is the index of the TestStream event to emit.

@@ -139,7 +139,7 @@ func (c *Core) scheduleKeyed(s *stage) {
 			continue
 		}
 		n := sh.readyElements(c.now)
-		timers := sh.nextEvent <= mark || sh.nextProc <= c.now
+		timers := sh.nextEvent <= mark || sh.nextProc <= c.procDue(s)
 		if s.plan.Barrier && len(sh.queue) > 0 {
 			timers = timers && elements // a shard's input goes before its timers
 		}
@@ -157,6 +157,16 @@ func (c *Core) scheduleKeyed(s *stage) {
 		ready = ready[n:]
 		free--
 	}
+}
+
+// procDue is the processing time up to which timers of a stage are due. When
+// no input can come any more there is nothing to wait for, and they fire one
+// after another.
+func (c *Core) procDue(s *stage) int64 {
+	if c.marks.Input(s.plan.Index) >= timestamp.Max {
+		return never - 1
+	}
+	return c.now
 }
 
 // readyElements counts the elements of a shard that may be processed.
@@ -248,7 +258,7 @@ func (c *Core) wake() {
 	if t == never {
 		return
 	}
-	t = max(t, c.now+1) - c.skew
+	t = max(t, c.now+1)
 	if t != c.woken {
 		c.woken = t
 		c.emit(WakeAt{AtMS: t})

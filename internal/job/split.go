@@ -92,7 +92,9 @@ func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) {
 	s.roots = append(s.roots, resp.GetResidualRoots()...)
 	for _, c := range resp.GetChannelSplits() {
 		first := c.GetFirstResidualElement()
-		if c.GetTransformId() != s.source.port || first < 0 || first > s.a.total() || c.GetLastPrimaryElement() >= first {
+		// There is one input port, and the Java SDK does not name it.
+		other := c.GetTransformId() != "" && c.GetTransformId() != s.source.port
+		if other || first < 0 || first > s.a.total() || c.GetLastPrimaryElement() >= first {
 			s.err = fmt.Errorf("the harness answered a split with an impossible channel split: %v", c)
 			return
 		}

@@ -1,0 +1,14 @@
+#!/bin/sh
+# conformance/java/run.sh HOST:PORT OUT.json [--only FILE] [--timeout SECONDS] [--workers N]
+#
+# Beam's Java ValidatesRunner tests (those published in the tests jars of its core and of its Avro extension) against a
+# job service; "direct" as the endpoint runs Beam's in-process DirectRunner, "list" prints the tests and their categories.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+profile=portable
+[ "$1" != direct ] || profile=direct
+"$here/../../scripts/setup-java.sh" "$profile"
+beam=$(sed -n 's:.*<beam.version>\(.*\)</beam.version>.*:\1:p' "$here/pom.xml")
+exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dkit.beam="$beam" \
+  -Djava.util.logging.config.file="$here/logging.properties" \
+  -cp "$here/target/classes:$(cat "$here/target/classpath-$profile")" pharos.conformance.Main "$@"

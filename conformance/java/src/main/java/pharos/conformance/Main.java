@@ -1,0 +1,202 @@
+package pharos.conformance;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Collectors;
+
+/**
+ * Parent JVM: finds the tests, hands them to child JVMs one by one, and writes the results.
+ *
+ * <p>Main ENDPOINT OUT [--only FILE] [--timeout SECONDS] [--workers N]; ENDPOINT is HOST:PORT, or "direct" for Beam's
+ * in-process DirectRunner, or "list".
+ */
+public final class Main {
+  static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
+
+  private static final String CATEGORY = "org.apache.beam.sdk.testing.ValidatesRunner";
+  private static final String TEST_JARS = "beam-sdks-java-(core|extensions-avro)-.*-tests\\.jar";
+
+  /** Categories that say nothing about a runner in LOOPBACK: another service, or the SDK's own container. */
+  private static final Set<String> EXCLUDED = Set.of("UsesExternalService", "UsesSdkHarnessEnvironment");
+
+  /** Tests one JVM runs before a new one takes over, so that what they leave behind stays small. */
+  private static final int TESTS_PER_JVM = 100;
+
+  /** Seconds for tests that are slow on every runner: the DirectRunner needs about 400 for this one. */
+  private static final Map<String, Integer> SLOW =
+      Map.of("org.apache.beam.sdk.transforms.ViewTest#testTriggeredLatestSingleton", 600);
+
+  private final String endpoint;
+  private final int timeoutS;
+  private final Path logs;
+  private final String pipelineOptions;
+  private final Map<String, ObjectNode> results = Collections.synchronizedMap(new HashMap<>());
+  private final ConcurrentLinkedQueue<Discover.T> queue = new ConcurrentLinkedQueue<>();
+
+  private Main(String endpoint, int timeoutS, Path logs) throws Exception {
+    this.endpoint = endpoint;
+    this.timeoutS = timeoutS;
+    this.logs = logs;
+    this.pipelineOptions = new ObjectMapper().writeValueAsString(options());
+  }
+
+  public static void main(String[] args) throws Exception {
+    String endpoint = args[0];
+    Map<String, String> flags = flags(args);
+    List<Discover.T> tests = tests(flags.get("only"));
+    if (endpoint.equals("list")) {
+      tests.forEach(t -> System.out.println(t.id + "\t" + String.join(",", t.categories)));
+      return;
+    }
+    Path out = Path.of(args[1]).toAbsolutePath();
+    Path logs = Path.of(out + ".logs");
+    Files.createDirectories(logs);
+    Main main = new Main(endpoint, Integer.parseInt(flags.getOrDefault("timeout", "90")), logs);
+    long start = System.currentTimeMillis();
+    main.run(tests, Integer.parseInt(flags.getOrDefault("workers", "1")));
+    main.write(tests, out, (System.currentTimeMillis() - start) / 1000.0);
+    System.exit(0);
+  }
+
+  /** The arguments after OUT: --name value. */
+  private static Map<String, String> flags(String[] args) {
+    Map<String, String> flags = new HashMap<>();
+    for (int i = 2; i + 1 < args.length; i += 2) {
+      flags.put(args[i].replaceFirst("^--?", ""), args[i + 1]);
+    }
+    return flags;
+  }
+
+  private static List<Discover.T> tests(String only) throws Exception {
+    List<File> jars =
+        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+            .map(File::new)
+            .filter(f -> f.getName().matches(TEST_JARS))
+            .collect(Collectors.toList());
+    List<Discover.T> all = Discover.find(jars, CATEGORY);
+    if (only != null) {
+      Set<String> wanted = new HashSet<>(Files.readAllLines(Path.of(only)));
+      all.removeIf(t -> !wanted.contains(t.id));
+    }
+    return all;
+  }
+
+  private List<String> options() throws Exception {
+    if (endpoint.equals("direct")) {
+      return List.of("--runner=DirectRunner", "--runnerDeterminedSharding=false");
+    }
+    Path small = logs.resolve("staged.txt");
+    Files.writeString(small, "a small file, so that every job exercises artifact staging\n");
+    return List.of(
+        "--runner=" + KitRunner.class.getName(),
+        "--jobEndpoint=" + endpoint,
+        "--defaultEnvironmentType=LOOPBACK",
+        "--experiments=beam_fn_api",
+        "--filesToStage=" + small);
+  }
+
+  private void run(List<Discover.T> tests, int workers) throws Exception {
+    for (Discover.T t : tests) {
+      String why = t.ignored ? "@Ignore" : t.categories.stream().filter(EXCLUDED::contains).findFirst().orElse(null);
+      if (why == null) {
+        queue.add(t);
+      } else {
+        record(result(t.id, "skip", 0, why));
+      }
+    }
+    List<Thread> threads = new ArrayList<>();
+    for (int n = 0; n < workers; n++) {
+      Path log = logs.resolve("worker-" + n + ".log");
+      Thread thread = new Thread(() -> drive(log));
+      thread.start();
+      threads.add(thread);
+    }
+    for (Thread t : threads) {
+      t.join();
+    }
+  }
+
+  /** Runs tests in one child JVM after another; a new one follows a time-out, a crash, or TESTS_PER_JVM tests. */
+  private void drive(Path log) {
+    try {
+      Child child = null;
+      int ran = 0;
+      for (Discover.T t; (t = queue.poll()) != null; ) {
+        Endpoint.await(endpoint);
+        if (child == null) {
+          child = new Child(pipelineOptions, log);
+          ran = 0;
+        }
+        ObjectNode r = runOne(child, t);
+        record(r);
+        if (r.path("status").asText().equals("timeout") || !child.alive() || ++ran >= TESTS_PER_JVM) {
+          child.kill();
+          child = null;
+        }
+      }
+      if (child != null) {
+        child.kill();
+      }
+    } catch (Exception e) {
+      e.printStackTrace();
+    }
+  }
+
+  private ObjectNode runOne(Child child, Discover.T t) throws Exception {
+    int limit = Math.max(SLOW.getOrDefault(t.id, 0), timeoutS);
+    ObjectNode r = child.run(t.id, limit);
+    if (r == null) {
+      r = child.alive()
+          ? result(t.id, "timeout", limit, "test JVM stuck")
+          : result(t.id, "fail", 0, "test JVM died, exit code " + child.exitCode());
+    }
+    if (!Endpoint.alive(endpoint)) {
+      r.put("reason", "the job service died; the client saw: " + r.path("reason").asText());
+    }
+    return r;
+  }
+
+  private static ObjectNode result(String test, String status, double seconds, String reason) {
+    ObjectNode r = JSON.createObjectNode();
+    r.put("test", test);
+    r.put("status", status);
+    r.put("seconds", seconds);
+    r.put("reason", reason);
+    return r;
+  }
+
+  private void record(ObjectNode r) {
+    results.put(r.get("test").asText(), r);
+    System.out.printf(
+        "%-8s %6.1fs  %s%s%n",
+        r.get("status").asText(), r.path("seconds").asDouble(), r.get("test").asText(),
+        r.has("reason") ? "  -- " + r.get("reason").asText() : "");
+    System.out.flush();
+  }
+
+  private void write(List<Discover.T> tests, Path out, double wallS) throws Exception {
+    ObjectNode root = JSON.createObjectNode();
+    root.put("kit", "java");
+    root.put("beam", System.getProperty("kit.beam", "?"));
+    root.put("wall_seconds", wallS);
+    ArrayNode array = root.putArray("tests");
+    for (Discover.T t : tests) {
+      array.add(results.getOrDefault(t.id, result(t.id, "fail", 0, "kit: not run")));
+    }
+    JSON.writeValue(out.toFile(), root);
+  }
+}

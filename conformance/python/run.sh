@@ -1,0 +1,8 @@
+#!/bin/sh
+# conformance/python/run.sh HOST:PORT OUT.json [--only FILE] [--timeout SECONDS] [--workers N]
+#
+# Beam's own Python pipeline tests against a job service; kit.py --help says the rest.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+"$here/../../scripts/setup-python.sh"
+exec "${PHAROS_CACHE:-$here/../../.cache}/venv/bin/python" "$here/kit.py" "$@"

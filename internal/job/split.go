@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -16,12 +17,17 @@ import (
 
 const commitNone = commit.None
 
+// splitTimeout is how long a harness may take to answer a split. Without the
+// answer its bundle is of no use.
+const splitTimeout = time.Minute
+
 // splitter gives back parts of a running bundle. What it gives back becomes
 // part of the bundle's own record: never before the primary commits.
 type splitter struct {
 	a      *attempt
 	mu     sync.Mutex // also guards the attempt's transaction
 	b      *bundle.Bundle
+	asked  sync.WaitGroup // splits without an answer yet
 	source *chunks
 	roots  []*fnpb.DelayedBundleApplication
 	err    error
@@ -35,10 +41,24 @@ func (s *splitter) running(b *bundle.Bundle) {
 	s.b = b
 }
 
+// ended is called when the bundle has ended. It waits for the answers to
+// splits: the harness may have given elements back in an answer that came just
+// before its response, and they must get into the record.
 func (s *splitter) ended() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.b = nil
+	s.mu.Unlock()
+	s.asked.Wait()
+}
+
+// ask returns the bundle if it may be split; then answered must be called.
+func (s *splitter) ask() *bundle.Bundle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.b != nil {
+		s.asked.Add(1)
+	}
+	return s.b
 }
 
 // progress asks the harness how far the bundle is; nil when it cannot tell.
@@ -71,30 +91,37 @@ func (a *attempt) total() int64 {
 // that cannot split, or a bundle that ends meanwhile, is no error.
 func (s *splitter) split(ctx context.Context, fractions []float64) {
 	for _, f := range fractions {
-		s.mu.Lock()
-		b := s.b
-		s.mu.Unlock()
-		if b == nil {
+		b := s.ask()
+		if b == nil || !s.splitOnce(ctx, b, f) {
 			return
 		}
-		resp, err := b.Split(ctx, f, s.a.total(), nil)
-		if err != nil {
-			return
-		}
-		s.add(resp)
 	}
+}
+
+func (s *splitter) splitOnce(ctx context.Context, b *bundle.Bundle, fraction float64) bool {
+	defer s.asked.Done()
+	ctx, cancel := context.WithTimeout(ctx, splitTimeout)
+	defer cancel()
+	resp, err := b.Split(ctx, fraction, s.a.total(), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		// Nobody knows what the harness did with the elements.
+		s.err = fmt.Errorf("split of a bundle: %w", err)
+		return false
+	}
+	s.add(resp)
+	return s.err == nil
 }
 
 // add notes the outcome of a split.
 func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.roots = append(s.roots, resp.GetResidualRoots()...)
 	for _, c := range resp.GetChannelSplits() {
 		first := c.GetFirstResidualElement()
 		// There is one input port, and the Java SDK does not name it.
 		other := c.GetTransformId() != "" && c.GetTransformId() != s.source.port
-		if other || first < 0 || first > s.a.total() || c.GetLastPrimaryElement() >= first {
+		if other || first < 0 || c.GetLastPrimaryElement() >= first {
 			s.err = fmt.Errorf("the harness answered a split with an impossible channel split: %v", c)
 			return
 		}

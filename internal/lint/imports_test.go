@@ -13,29 +13,29 @@ const module = "github.com/pharos-beam/pharos/internal/"
 // layers says which internal packages a package may import, besides those of
 // its own folder: the import direction of ARCHITECTURE.md.
 var layers = map[string][]string{
-	"model/":             {"model/"},
-	"plan":               {"model/", "plan"},
-	"storage/keyspace":   {"model/"},
-	"engine/commit":      {"model/", "storage/keyspace"},
-	"engine/watermark":   {"model/"},
-	"engine/reduce":      {"model/", "storage/keyspace"},
-	"engine/core":        {"model/", "plan", "engine/", "storage/keyspace"},
-	"storage/store":      {"storage/keyspace"},
-	"storage/table":      {"model/", "storage/keyspace", "engine/commit"},
-	"storage/spool":      {"model/"},
-	"storage/shuffle":    {"model/"},
-	"harness/":           {"model/", "harness/"},
-	"job":                {"model/", "plan", "engine/", "storage/", "harness/"},
-	"server":             {"model/", "plan", "server"},
-	"server/jobserver":   {"model/", "plan", "server"},
-	"server/artifact":    {"model/", "server"},
-	"server/api":         {"model/", "plan", "server"},
-	"server/webui":       {"model/", "plan", "server"},
-	"cli":                nil, // everything
-	"server/servertest":  nil, // tests only
-	"lint":               {},
-	"harness/fakesdk":    {"model/", "harness/"},
-	"storage/store/test": {"storage/"},
+	"model/":                  {"model/"},
+	"plan":                    {"model/", "plan"},
+	"storage/keyspace":        {"model/"},
+	"engine/commit":           {"model/", "storage/keyspace"},
+	"engine/watermark":        {"model/"},
+	"engine/reduce":           {"model/", "storage/keyspace"},
+	"engine/core":             {"model/", "plan", "engine/", "storage/keyspace"},
+	"storage/store":           {"storage/keyspace"},
+	"storage/table":           {"model/", "storage/keyspace", "engine/commit"},
+	"storage/spool":           {"model/"},
+	"storage/shuffle":         {"model/"},
+	"harness/":                {"model/", "harness/"},
+	"job":                     {"model/", "plan", "engine/", "storage/", "harness/"},
+	"server":                  {"model/", "plan", "server"},
+	"server/jobserver":        {"model/", "plan", "server"},
+	"server/artifact":         {"model/", "server"},
+	"server/api":              {"model/", "plan", "server"},
+	"server/webui":            {"model/", "plan", "server"},
+	"cli":                     nil, // everything
+	"server/servertest":       nil, // tests only
+	"lint":                    {},
+	"harness/fakesdk":         {"model/", "harness/"},
+	"storage/store/storetest": {"storage/"},
 }
 
 // pure packages decide without a clock, I/O or goroutines.

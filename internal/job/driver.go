@@ -179,10 +179,20 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 	case d.end.Err != "":
 		text := d.failure(d.end)
 		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, text)
-		d.log.Warn("job failed", "err", text)
+		d.log.Warn("job failed", "err", gist(d.end.Err))
 		return jobpb.JobState_FAILED
 	}
 	return jobpb.JobState_DONE
+}
+
+// gist is the last line of an SDK's error, where Python has the exception, or
+// the first, where Java and Go have it: what fits a line of the server's log.
+func gist(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if strings.HasPrefix(lines[0], "Traceback") {
+		return lines[len(lines)-1]
+	}
+	return lines[0]
 }
 
 // failure is the text of a failed job: the SDK's own words first and whole,

@@ -84,6 +84,7 @@ type provision struct {
 	artifacts    string
 	options      *structpb.Struct
 	capabilities []string
+	status       bool // the runner takes status reports
 }
 
 // member is a live worker of a pool.
@@ -438,6 +439,7 @@ func (p *Pool) launchWorker(ctx context.Context, h *fnapi.Harness) (worker, erro
 			artifacts:    p.opts.Artifacts.Endpoint,
 			options:      p.opts.PipelineOptions,
 			capabilities: fnapi.DefaultCapabilities(),
+			status:       reportsStatus(p.target.Language),
 		}))
 	}
 	return nil, fmt.Errorf("cannot start workers of kind %v", p.target.Kind)

@@ -128,6 +128,9 @@ func harnessVars(h *fnapi.Harness, info provision) []string {
 		"LOGGING_API_SERVICE_DESCRIPTOR=" + api,
 		"RUNNER_CAPABILITIES=" + strings.Join(info.capabilities, " "),
 	}
+	if info.status {
+		vars = append(vars, "STATUS_API_SERVICE_DESCRIPTOR="+api)
+	}
 	if info.options != nil {
 		if b, err := protojson.Marshal(info.options); err == nil {
 			vars = append(vars, "PIPELINE_OPTIONS="+string(b))

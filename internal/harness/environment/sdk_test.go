@@ -17,9 +17,11 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/harness/bundle"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // pythonVar names a Python interpreter with Apache Beam, for tests with the
@@ -43,11 +45,11 @@ func flattenDescriptor(t testing.TB) *fnpb.ProcessBundleDescriptor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := func(urn string, payload []byte) *pipepb.FunctionSpec {
-		return &pipepb.FunctionSpec{Urn: urn, Payload: payload}
+	spec := func(typ string, payload []byte) *pipepb.FunctionSpec {
+		return &pipepb.FunctionSpec{Urn: typ, Payload: payload}
 	}
-	coder := func(urn string, parts ...string) *pipepb.Coder {
-		return &pipepb.Coder{Spec: spec(urn, nil), ComponentCoderIds: parts}
+	coder := func(typ string, parts ...string) *pipepb.Coder {
+		return &pipepb.Coder{Spec: spec(typ, nil), ComponentCoderIds: parts}
 	}
 	return &fnpb.ProcessBundleDescriptor{
 		Id: "flatten",
@@ -86,7 +88,8 @@ func (s *source) Next(context.Context) (bundle.Chunk, error) {
 }
 
 // useWorkers runs bundles on a pool's workers.
-func useWorkers(t *testing.T, p *Pool) {
+// failure is a part of the SDK's error text for a bad descriptor.
+func useWorkers(t *testing.T, p *Pool, failure string) {
 	run := func(descriptor string, src bundle.Source) (int, *bundle.Result, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -107,7 +110,9 @@ func useWorkers(t *testing.T, p *Pool) {
 		return got, r, err
 	}
 	for _, n := range []int{0, 1, 100_000} {
+		begin := time.Now()
 		got, r, err := run("flatten", &source{n: n})
+		t.Logf("%d elements in %v", n, time.Since(begin))
 		if err != nil || got != 15*n {
 			t.Fatalf("%d elements: %d bytes, %v", n, got, err)
 		}
@@ -117,7 +122,7 @@ func useWorkers(t *testing.T, p *Pool) {
 	}
 	_, _, err := run("bad", &source{n: 10})
 	var sdk *fnapi.SDKError
-	if !errors.As(err, &sdk) || !strings.Contains(sdk.Text, "Traceback") {
+	if !errors.As(err, &sdk) || !strings.Contains(sdk.Text, failure) {
 		t.Errorf("bad descriptor: %v", err)
 	}
 	begin := time.Now()
@@ -175,7 +180,7 @@ func TestPythonProcess(t *testing.T) {
 			}
 		},
 	})
-	useWorkers(t, p)
+	useWorkers(t, p, "Traceback")
 	begin := time.Now()
 	p.Close()
 	t.Logf("closed in %v", time.Since(begin))
@@ -212,8 +217,32 @@ func TestPythonWorkerPool(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill() }()
 	srv := newServer(t)
 	p := NewPool(srv, "py", externalEnv(t, fmt.Sprintf("localhost:%d", port), "beam:version:sdk_base:apache/beam_python3.11_sdk:1"), Options{})
-	useWorkers(t, p)
+	useWorkers(t, p, "Traceback")
 	begin := time.Now()
 	p.Close()
 	t.Logf("closed in %v", time.Since(begin))
+}
+
+// javaVar is a class path with Beam's Java harness, for a test with that SDK.
+const javaVar = "PHAROS_TEST_JAVA_CLASSPATH"
+
+func TestJavaProcess(t *testing.T) {
+	cp := os.Getenv(javaVar)
+	if cp == "" {
+		t.Skipf("%s is not set", javaVar)
+	}
+	srv := newServer(t)
+	for _, capabilities := range [][]string{nil, {urn.ProtocolControlRequestElementsEmbedding}} {
+		p := NewPool(srv, "java", processEnv(t, &pipepb.ProcessPayload{
+			Command: "java -cp " + cp + " org.apache.beam.fn.harness.FnHarness",
+		}, append(capabilities, "beam:version:sdk_base:apache/beam_java17_sdk:1")...), Options{PipelineOptions: &structpb.Struct{}})
+		useWorkers(t, p, "unheard:of")
+		st, err := p.Harnesses()[0].Status(t.Context())
+		if err != nil || !strings.Contains(st, "Memory") {
+			t.Errorf("status %.200q, %v", st, err)
+		}
+		begin := time.Now()
+		p.Close()
+		t.Logf("closed in %v", time.Since(begin))
+	}
 }

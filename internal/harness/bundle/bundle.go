@@ -3,7 +3,6 @@ package bundle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
@@ -17,9 +16,10 @@ var errDone = errors.New("the bundle is done")
 
 // Bundle is a bundle in flight. Its methods may be called concurrently.
 type Bundle struct {
-	h    *fnapi.Harness
-	inst *fnapi.Instruction
-	spec Spec
+	h     *fnapi.Harness
+	inst  *fnapi.Instruction
+	lease *fnapi.Lease // of the descriptor
+	spec  Spec
 
 	sent      atomic.Int64 // elements handed to the worker
 	requested atomic.Bool  // the request is on its way
@@ -45,20 +45,18 @@ func Start(ctx context.Context, h *fnapi.Harness, s Spec) *Bundle {
 	return b
 }
 
-// open checks the spec and registers the instruction.
+// open registers the instruction.
 func (b *Bundle) open() error {
-	if b.h.DescriptorID(b.spec.Descriptor) == "" {
-		select {
-		case <-b.h.Done(): // then that is the reason
-		default:
-			return fmt.Errorf("descriptor %q was not added to SDK worker %s", b.spec.Descriptor, b.h.Name())
-		}
-	}
-	inst, err := b.h.Open(b.spec.State)
+	lease, err := b.h.Lease(b.spec.Descriptor)
 	if err != nil {
 		return err
 	}
-	b.inst = inst
+	inst, err := b.h.Open(b.spec.State)
+	if err != nil {
+		lease.Discard()
+		return err
+	}
+	b.lease, b.inst = lease, inst
 	return nil
 }
 
@@ -107,12 +105,15 @@ func (b *Bundle) run(ctx context.Context) {
 	b.inst.Close()
 	if err != nil {
 		b.err = err
+		b.lease.Discard()
 		if f.unfinished() && !answered(err) {
 			b.inst.Abandon(f.ends())
 		}
 		return
 	}
-	b.result = &Result{Response: resp, Infos: b.infos(ctx, resp)}
+	infos := b.infos(ctx, resp)
+	b.result = &Result{Response: resp, Infos: b.lease.Since(infos)}
+	b.lease.Release(infos)
 }
 
 // answered tells errors after which the worker expects no more input.
@@ -149,7 +150,8 @@ func (b *Bundle) Progress(ctx context.Context) ([]*pipepb.MonitoringInfo, error)
 		return nil, ignoreRefusal(err)
 	}
 	p := r.GetProcessBundleProgress()
-	return b.h.ResolveInfos(ctx, p.GetMonitoringInfos(), p.GetMonitoringData())
+	infos, err := b.h.ResolveInfos(ctx, p.GetMonitoringInfos(), p.GetMonitoringData())
+	return b.lease.Since(infos), err
 }
 
 // Split asks the SDK to give up part of the bundle: fraction of what remains

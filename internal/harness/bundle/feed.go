@@ -74,7 +74,7 @@ func (f *feeder) request(ctx context.Context, e *fnpb.Elements) error {
 	err := f.b.inst.Send(ctx, &fnpb.InstructionRequest{
 		Request: &fnpb.InstructionRequest_ProcessBundle{
 			ProcessBundle: &fnpb.ProcessBundleRequest{
-				ProcessBundleDescriptorId: f.b.h.DescriptorID(s.Descriptor),
+				ProcessBundleDescriptorId: f.b.lease.ID(),
 				CacheTokens:               s.CacheTokens,
 				Elements:                  e,
 			},

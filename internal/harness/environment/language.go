@@ -103,7 +103,7 @@ func imageOf(env *pipepb.Environment) string {
 func traitsOf(l Language) fnapi.Traits {
 	switch l {
 	case TypeScript:
-		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true}
+		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true, RunningTotals: true}
 	case Go:
 		return fnapi.Traits{TimersEndPerTransform: true}
 	}

@@ -3,15 +3,13 @@ package fnapi
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // Traits are what must be known of an SDK's harness beyond its capabilities.
@@ -25,6 +23,11 @@ type Traits struct {
 	// TimersEndPerTransform: the harness counts one end of timers for each
 	// transform, not for each timer family (Go).
 	TimersEndPerTransform bool
+	// RunningTotals: counters and distributions of a bundle include those of
+	// the bundles that the harness ran before with the same descriptor
+	// (TypeScript: what is reset between bundles is only whether a metric is
+	// reported).
+	RunningTotals bool
 }
 
 // WorkerConfig describes a worker that is expected.
@@ -75,7 +78,8 @@ type Harness struct {
 	nextID       uint64
 	calls        map[string]chan *fnpb.InstructionResponse
 	instructions map[string]*Instruction
-	descriptors  map[string]string // id given → id on the wire
+	descriptors  map[string]*published // by the id given
+	wireIDs      map[string]struct{}   // of all descriptors that the server has
 	shortIDs     map[string]*pipepb.MonitoringInfo
 	dropped      int64 // data messages for unknown instructions
 
@@ -96,7 +100,8 @@ func newHarness(s *Server, cfg WorkerConfig) *Harness {
 		terminators:  make(chan *fnpb.Elements, terminatorsMax),
 		calls:        map[string]chan *fnpb.InstructionResponse{},
 		instructions: map[string]*Instruction{},
-		descriptors:  map[string]string{},
+		descriptors:  map[string]*published{},
+		wireIDs:      map[string]struct{}{},
 		shortIDs:     map[string]*pipepb.MonitoringInfo{},
 	}
 }
@@ -144,10 +149,7 @@ func (h *Harness) Close(err error) {
 		return
 	}
 	h.closed, h.err = true, err
-	wire := make([]string, 0, len(h.descriptors))
-	for _, id := range h.descriptors {
-		wire = append(wire, id)
-	}
+	wire := slices.Collect(maps.Keys(h.wireIDs))
 	close(h.done)
 	h.mu.Unlock()
 	h.srv.retire(h, wire)
@@ -155,63 +157,18 @@ func (h *Harness) Close(err error) {
 
 // dead returns the error for calls on a dead harness.
 func (h *Harness) dead() error {
-	cause := h.Err()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.deadLocked()
+}
+
+// deadLocked is dead with h.mu held.
+func (h *Harness) deadLocked() error {
+	cause := h.err
 	if cause == nil {
 		cause = ErrClosed
 	}
 	return &DeadError{Worker: h.cfg.Name, Cause: cause}
-}
-
-// AddDescriptor makes d available to the worker under an id of its own; see
-// DescriptorID. The service descriptors of d and of its remote gRPC ports are
-// filled in with the server's endpoint. d is not changed. Descriptors are
-// immutable: only the first one with an id counts, so that the call may be
-// repeated for each bundle.
-func (h *Harness) AddDescriptor(d *fnpb.ProcessBundleDescriptor) {
-	if h.DescriptorID(d.GetId()) != "" {
-		return
-	}
-	c := proto.Clone(d).(*fnpb.ProcessBundleDescriptor)
-	c.Id = d.GetId() + "." + h.salt
-	fillEndpoints(c, h.cfg.Endpoint)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || h.descriptors[d.GetId()] != "" {
-		return
-	}
-	h.descriptors[d.GetId()] = c.Id
-	// The server's lock nests inside the harness' lock, never the other way
-	// round; else Close could miss this one.
-	h.srv.addDescriptor(c)
-}
-
-// DescriptorID returns the id that names descriptor id to this worker, or ""
-// when AddDescriptor was not called for it.
-func (h *Harness) DescriptorID(id string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.descriptors[id]
-}
-
-// fillEndpoints sets all service descriptors in d.
-func fillEndpoints(d *fnpb.ProcessBundleDescriptor, endpoint string) {
-	api := &pipepb.ApiServiceDescriptor{Url: endpoint}
-	d.StateApiServiceDescriptor = api
-	d.TimerApiServiceDescriptor = api
-	for _, t := range d.GetTransforms() {
-		spec := t.GetSpec()
-		if spec.GetUrn() != urn.DataSource && spec.GetUrn() != urn.DataSink {
-			continue
-		}
-		port := &fnpb.RemoteGrpcPort{}
-		if err := proto.Unmarshal(spec.GetPayload(), port); err != nil {
-			continue // the SDK will say what is wrong with it
-		}
-		port.ApiServiceDescriptor = api
-		if payload, err := proto.Marshal(port); err == nil {
-			spec.Payload = payload
-		}
-	}
 }
 
 // Instruct sends req under a new id and waits for its response. It fails with

@@ -120,11 +120,9 @@ func randomHex(n int) string {
 
 // retire forgets h, except for its id.
 func (s *Server) retire(h *Harness, descriptors []string) {
+	s.removeDescriptors(descriptors...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range descriptors {
-		delete(s.descriptors, id)
-	}
 	if s.workers[h.id] != h {
 		return
 	}
@@ -174,6 +172,14 @@ func (s *Server) addDescriptor(d *fnpb.ProcessBundleDescriptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.descriptors[d.GetId()] = d
+}
+
+func (s *Server) removeDescriptors(ids ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.descriptors, id)
+	}
 }
 
 // services implements the gRPC services; it keeps their methods out of the

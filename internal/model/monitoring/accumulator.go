@@ -35,9 +35,30 @@ func decode(typ string, payload []byte) (accumulator, error) {
 		return nil, r.err
 	}
 	if len(r.rest) > 0 {
-		return nil, errTrailing
+		return decodeListed(typ, payload)
 	}
 	return a, nil
+}
+
+// listPrefix begins a list of four values: their number, as an int32.
+const listPrefix = "\x00\x00\x00\x04"
+
+// decodeListed decodes a distribution that is written as a list: TypeScript
+// does that, and reads only that back. It cannot be mistaken for the form that
+// Beam's model defines, which has nothing behind the fourth value: here these
+// are the bytes of the prefix.
+func decodeListed(typ string, payload []byte) (accumulator, error) {
+	list, ok := bytes.CutPrefix(payload, []byte(listPrefix))
+	if typ != urn.TypeDistributionInt64 || !ok {
+		return nil, errTrailing
+	}
+	r := &reader{rest: list}
+	d := read(typ, r).(*distribution[int64])
+	if r.err != nil || len(r.rest) > 0 {
+		return nil, errTrailing
+	}
+	d.listed = true
+	return d, nil
 }
 
 func read(typ string, r *reader) accumulator {
@@ -86,6 +107,7 @@ func (s *sum[T]) clone() accumulator  { c := *s; return &c }
 type distribution[T number] struct {
 	count         int64
 	sum, min, max T
+	listed        bool // the payload is a list, see decodeListed
 }
 
 func readDistribution[T number](r *reader, noMin, noMax T) accumulator {
@@ -105,7 +127,11 @@ func (d *distribution[T]) merge(o accumulator) {
 }
 
 func (d *distribution[T]) encode() []byte {
-	dst := coder.AppendVarint(nil, uint64(d.count))
+	var dst []byte
+	if d.listed {
+		dst = append(dst, listPrefix...)
+	}
+	dst = coder.AppendVarint(dst, uint64(d.count))
 	for _, v := range []T{d.sum, d.min, d.max} {
 		dst = appendNumber(dst, v)
 	}

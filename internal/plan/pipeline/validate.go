@@ -42,9 +42,6 @@ func Validate(p *pipepb.Pipeline) (*Pipeline, error) {
 		}
 	}
 	v.p.Roots = v.tree(v.roots(), 0)
-	if len(v.p.Roots) == 0 && len(v.reasons) == 0 {
-		v.reject("the pipeline has no transforms")
-	}
 	v.connected()
 	if len(v.reasons) > 0 {
 		return nil, &Rejection{Reasons: v.reasons}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,6 +36,7 @@ type Config struct {
 	Overrides             map[string]string
 	WorkersPerEnvironment int
 	MaxAttempts           int
+	Profile               bool // serve profiles of this process
 	Log                   *slog.Logger
 	Version               string
 }
@@ -141,8 +143,20 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(d.jobs, cfg.Version))
 	mux.Handle("/", pages)
+	if cfg.Profile {
+		profiles(mux)
+	}
 	d.http = &http.Server{Handler: localNames(cfg.Host, mux), ReadHeaderTimeout: 10 * time.Second}
 	return d, nil
+}
+
+// profiles serves Go's profiles of this process. They tell strangers how the
+// program works, and cost time to make: only on request.
+func profiles(mux *http.ServeMux) {
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 }
 
 // localNames refuses requests that name another host when we listen on this

@@ -49,6 +49,7 @@ type serveCmd struct {
 	Port        int    `help:"Port for SDKs and workers (gRPC); 0 picks a free one." default:"8073"`
 	HTTPPort    int    `name:"http-port" help:"Port for people and for the command line (HTTP); 0 picks a free one." default:"8074"`
 	Data        string `help:"Folder for what goes to disk. By default a temporary one, removed at the end." placeholder:"DIR"`
+	Pprof       bool   `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile   string `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
 	runnerFlags `embed:"" set:"level=info"`
 }
@@ -81,6 +82,7 @@ func (c *serveCmd) Run(env *Env) error {
 	defer stop()
 	cfg := c.config(env)
 	cfg.Host, cfg.Port, cfg.HTTPPort, cfg.Dir = c.Host, c.Port, c.HTTPPort, c.Data
+	cfg.Profile = c.Pprof
 	if cfg.Dir == "" {
 		dir, remove, err := tempDir()
 		if err != nil {

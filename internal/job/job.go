@@ -6,6 +6,7 @@ import (
 	"iter"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -207,13 +208,16 @@ func (j *Job) workerLog(worker string, e *fnpb.LogEntry) {
 	if e.GetTrace() != "" {
 		line.Message += "\n" + e.GetTrace()
 	}
+	if line.echo() {
+		return
+	}
 	j.logs.add(line)
 	// Clients take the first or the last ERROR message for the reason of a
 	// failure; a log entry is none, however grave.
 	importance := jobpb.JobMessage_JOB_MESSAGE_WARNING
 	switch e.GetSeverity() {
 	case fnpb.LogEntry_Severity_TRACE, fnpb.LogEntry_Severity_DEBUG:
-		importance = jobpb.JobMessage_JOB_MESSAGE_DEBUG
+		return // in the logs for those who look for it
 	case fnpb.LogEntry_Severity_INFO, fnpb.LogEntry_Severity_NOTICE:
 		importance = jobpb.JobMessage_JOB_MESSAGE_DETAILED
 	}
@@ -230,6 +234,19 @@ func (l LogLine) text() string {
 		where += " " + l.Instruction
 	}
 	return fmt.Sprintf("[%s %s] %s", l.Severity, where, l.Message)
+}
+
+// echo says whether the worker only logged what the job had told its client:
+// with LOOPBACK the client of the job and the worker are one process, and the
+// Go SDK sends all that this process logs to the runner, job messages too.
+// Telling the client again would go on for ever.
+func (l LogLine) echo() bool {
+	before, _, found := strings.Cut(l.Message, " "+l.Worker)
+	if !found {
+		return false
+	}
+	_, found = fnpb.LogEntry_Severity_Enum_value[before[strings.LastIndexByte(before, '[')+1:]]
+	return found
 }
 
 // run drives the job to its end. A broken invariant ends the job, not the

@@ -113,6 +113,9 @@ func (a *attempt) open() {
 	a.reader = a.r.store.Snapshot()
 	a.txn = store.NewTxn(a.reader)
 	a.state = table.NewState(a.txn, a.r.job, a.ev.Stage, a.ev.Bundle)
+	for i, m := range a.s.plan.Multimaps {
+		a.state.SetMultimap(m.Transform, m.State, a.s.multimaps[i])
+	}
 	a.timers = table.NewTimers(a.txn, a.r.job, a.ev.Stage)
 }
 

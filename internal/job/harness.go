@@ -244,16 +244,12 @@ func (a *attempt) fire(c *chunks, shard int, due []table.Timer) error {
 		if err := a.timers.Clear(shard, t); err != nil {
 			return err
 		}
-		hold := t.Hold
-		if hold == commitNone {
-			hold = timestamp.Time(t.Fire)
-		}
 		pane := t.Pane
 		if len(pane) == 0 {
 			pane = coder.NoFiring
 		}
 		e := coder.TimerElement{Key: t.Key, Tag: t.Tag, Windows: t.Window, NumWindows: 1,
-			Fire: timestamp.Time(t.Fire), Hold: hold, Pane: pane}
+			Fire: timestamp.Time(t.Fire), Hold: t.Hold, Pane: pane} // no hold, too, is told back
 		data := e.Append(nil)
 		if n := len(c.ready); n > 0 && c.ready[n-1].Family == t.Family && c.ready[n-1].Transform == t.Transform {
 			c.ready[n-1].Data = append(c.ready[n-1].Data, data...)
@@ -378,6 +374,9 @@ func (a *attempt) State(_ context.Context, req *fnpb.StateRequest) (*fnpb.StateR
 		return a.userState(req, k.MultimapKeysUserState.GetKey())
 	case *fnpb.StateKey_OrderedListUserState_:
 		return a.userState(req, k.OrderedListUserState.GetKey())
+	}
+	if k, ok := table.EntriesKey(req.GetStateKey()); ok {
+		return a.userState(req, k.GetKey())
 	}
 	return nil, fmt.Errorf("state key of a kind that is not supported: %T", req.GetStateKey().GetType())
 }

@@ -41,6 +41,7 @@ type stage struct {
 	sides      []*sideInput
 	timers     map[timerKey]*timerFamily
 	families   []timerKey
+	multimaps  []*coder.Coder   // value coders of plan.Multimaps
 	strategy   *window.Strategy // of the input
 	reducer    *reduce.Reducer  // Group stages with the Reduce strategy
 	merge      *mergeFn         // Group stages with a custom merging WindowFn
@@ -103,6 +104,13 @@ func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
 	}
 	if err := r.prepareTimers(s); err != nil {
 		return nil, err
+	}
+	for _, m := range ps.Multimaps {
+		c, err := coder.Parse(r.plan.Coders, m.ValueCoder)
+		if err != nil {
+			return nil, fmt.Errorf("state %s of %s: %w", m.State, m.Transform, err)
+		}
+		s.multimaps = append(s.multimaps, c)
 	}
 	if ps.Kind == plan.Group && ps.Group.Strategy == plan.Reduce {
 		if s.reducer, err = reduce.New(s.strategy); err != nil {

@@ -90,8 +90,8 @@ func (b *descriptor) transform(s *Stage, n *node) (*pipepb.PTransform, error) {
 
 // payload returns the payload of a node for the SDK. Timers travel with wire
 // coders. Elements of ordered lists are told apart by the runner, which the
-// protocol has length-prefixed, but not all SDKs. Other state is the SDK's
-// own affair.
+// protocol has length-prefixed, but not all SDKs; values of multimaps are
+// counted. Other state is the SDK's own affair.
 func (b *descriptor) payload(s *Stage, n *node) ([]byte, error) {
 	if n.parDo == nil || !pipeline.Stateful(n.parDo) {
 		return n.payload, nil
@@ -105,6 +105,9 @@ func (b *descriptor) payload(s *Stage, n *node) ([]byte, error) {
 			}
 			b.coder(*c)
 		}
+		if err := b.multimap(s, n.id, id, spec.GetMultimapSpec()); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range s.Timers {
 		if t.Transform == n.id {
@@ -117,6 +120,21 @@ func (b *descriptor) payload(s *Stage, n *node) ([]byte, error) {
 		return nil, fmt.Errorf("encode payload: %w", err)
 	}
 	return payload, nil
+}
+
+// multimap gives a multimap values that the runner can tell apart.
+func (b *descriptor) multimap(s *Stage, transform, id string, spec *pipepb.MultimapStateSpec) error {
+	if spec == nil {
+		return nil
+	}
+	value, err := b.a.g.wire.Coder(spec.GetValueCoderId())
+	if err != nil {
+		return fmt.Errorf("values of state %q: %w", id, err)
+	}
+	spec.ValueCoderId = value
+	b.coder(value)
+	s.Multimaps = append(s.Multimaps, &Multimap{Transform: transform, State: id, ValueCoder: value})
+	return nil
 }
 
 // collections adds the collections that the nodes of a stage have.

@@ -60,6 +60,7 @@ type Stage struct {
 	Outputs    []*Output
 	SideInputs []*SideInput
 	Timers     []*Timer
+	Multimaps  []*Multimap
 	// Keyed: the input is KV and is sharded by encoded key, because of state,
 	// timers or grouping.
 	Keyed bool
@@ -119,6 +120,14 @@ type Timer struct {
 	Family     string
 	Processing bool   // processing time, otherwise event time
 	Coder      string // id of the wire timer coder (beam:coder:timer:v1<key, window>)
+}
+
+// Multimap is multimap state of an SDK stage. The runner counts its values, so
+// it must know their coder.
+type Multimap struct {
+	Transform  string // id in Descriptor
+	State      string
+	ValueCoder string // wire coder id
 }
 
 // Strategy is how a Group stage groups.

@@ -54,7 +54,7 @@ const (
 	DefaultBundleElements = 1 << 20
 	DefaultBundleBytes    = 64 << 20
 	DefaultBundleMS       = 1000
-	DefaultIdleSplitMS    = 500
+	DefaultIdleSplitMS    = 1000
 )
 
 func (c Config) withDefaults() Config {

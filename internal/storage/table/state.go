@@ -8,6 +8,7 @@ import (
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
+	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 )
 
@@ -37,7 +38,9 @@ type State struct {
 	// rows since. Such rows take the numbers of bundle 0, so that the cell's
 	// first row gets the same key again and again.
 	cleared map[string]uint32
-	key     []byte // scratch
+	// multimaps has the value coders by transform and state id.
+	multimaps map[[2]string]*coder.Coder
+	key       []byte // scratch
 }
 
 // NewState returns the state of one stage of a job, for one bundle. Numbers of
@@ -92,6 +95,9 @@ func (s *State) dispatch(shard int, req *fnpb.StateRequest) (*fnpb.StateResponse
 		cell := s.cell(shard, orderedListCell, k.OrderedListUserState)
 		return s.orderedList(cell, k.OrderedListUserState.GetRange(), req)
 	case nil:
+		if k, ok := EntriesKey(req.GetStateKey()); ok {
+			return s.multimapEntries(s.cell(shard, multimapCell, k), k, req)
+		}
 		return nil, fmt.Errorf("%w: no state key of a known type", ErrRequest)
 	default:
 		return nil, fmt.Errorf("%w: %T is not user state", ErrRequest, k)

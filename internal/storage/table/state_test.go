@@ -11,8 +11,11 @@ import (
 	"testing"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/store/storetest"
@@ -237,6 +240,24 @@ func TestMultimap(t *testing.T) {
 	b.want(x("a"), "6")
 	b.want(x("b"), "1")
 	b.want(keys, "aa\x00b")
+}
+
+func TestMultimapEntries(t *testing.T) {
+	b := newBundles(t)
+	b.state.SetMultimap("par", "m", &coder.Coder{Kind: coder.Varint64})
+	inner, err := proto.Marshal(mapKeys("k", "m").GetMultimapKeysUserState())
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := &fnpb.StateKey{}
+	entries.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, entriesField, protowire.BytesType), inner))
+	b.want(entries, "")
+	b.append(mapKey("k", "m", "b"), "\x01")
+	b.append(mapKey("k", "m", "a"), "\x02\x80\x01")
+	b.append(mapKey("k", "m", "a"), "\x03")
+	b.want(entries, "a\x00\x00\x00\x03\x02\x80\x01\x03b\x00\x00\x00\x01\x01")
+	b.clear(entries)
+	b.want(entries, "")
 }
 
 // Prism loses the clearing of a map when the bundle ends.

@@ -11,11 +11,13 @@ import (
 	"testing"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/store/storetest"
@@ -244,7 +246,11 @@ func TestMultimap(t *testing.T) {
 
 func TestMultimapEntries(t *testing.T) {
 	b := newBundles(t)
-	b.state.SetMultimap("par", "m", &coder.Coder{Kind: coder.Varint64})
+	varint, err := coder.Parse(map[string]*pipepb.Coder{"v": {Spec: &pipepb.FunctionSpec{Urn: urn.CoderVarint}}}, "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.state.SetMultimap("par", "m", varint)
 	inner, err := proto.Marshal(mapKeys("k", "m").GetMultimapKeysUserState())
 	if err != nil {
 		t.Fatal(err)

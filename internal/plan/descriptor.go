@@ -149,7 +149,7 @@ func (b *descriptor) collections(s *Stage, c *cut) {
 	}
 	for _, n := range c.nodes {
 		for _, out := range n.outs {
-			add(out.Collection, b.a.g.collections[out.Collection].GetCoderId())
+			add(out.Collection, b.a.g.plain(b.a.g.collections[out.Collection].GetCoderId()))
 		}
 	}
 	add(s.Input.ID, s.Input.Coder)

@@ -154,7 +154,19 @@ func (g *graph) wireCoder(collection string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("PCollection %q: %w", collection, err)
 	}
-	return id, nil
+	return g.plain(id), nil
+}
+
+// plain returns a coder of elements that an SDK cannot take for one of windowed
+// elements: of a PCollection with a coder of windowed values, which is how some
+// runners write down a PCollection's windows, the Java SDK measures the elements
+// with the coder of the values.
+func (g *graph) plain(id string) string {
+	switch g.wire.Coders()[id].GetSpec().GetUrn() {
+	case urn.CoderWindowedValue, urn.CoderParamWindowedValue:
+		return g.wire.LengthPrefix(id)
+	}
+	return id
 }
 
 func (g *graph) strategy(collection string) *window.Strategy {

@@ -26,25 +26,34 @@ const (
 type blocks struct {
 	spool *spool.Spool
 	mu    sync.Mutex
-	live  map[uint64]struct{}
+	live  map[uint64]*arrival
 }
 
 func newBlocks(s *spool.Spool) *blocks {
-	return &blocks{spool: s, live: map[uint64]struct{}{}}
+	return &blocks{spool: s, live: map[uint64]*arrival{}}
 }
 
-func (b *blocks) put(data []byte) (uint64, error) {
+// put stores a block. order says when its elements came, nil if that does not
+// matter.
+func (b *blocks) put(data []byte, order *arrival) (uint64, error) {
 	id, err := b.spool.Put(data)
 	if err != nil {
 		return 0, err
 	}
 	b.mu.Lock()
-	b.live[id] = struct{}{}
+	b.live[id] = order
 	b.mu.Unlock()
 	return id, nil
 }
 
 func (b *blocks) get(id uint64) ([]byte, error) { return b.spool.Get(id) }
+
+// order returns when the elements of a block came, nil if it is not known.
+func (b *blocks) order(id uint64) *arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.live[id]
+}
 
 func (b *blocks) drop(ids ...uint64) {
 	b.mu.Lock()
@@ -62,7 +71,7 @@ func (b *blocks) dropAll() {
 	for id := range b.live {
 		ids = append(ids, id)
 	}
-	b.live = map[uint64]struct{}{}
+	b.live = map[uint64]*arrival{}
 	b.mu.Unlock()
 	b.spool.Drop(ids...)
 }
@@ -71,7 +80,9 @@ func (b *blocks) dropAll() {
 type builder struct {
 	blocks *blocks
 	spread bool
+	limit  int // bytes of a block; 0: blocks may be larger than blockBytes
 	done   func(commit.Block)
+	order  *arrival // of the elements in buf; nil if nobody wants to know
 	buf    []byte
 	ends   []int // spread: where each element ends
 	mins   []timestamp.Time
@@ -86,6 +97,11 @@ func newBuilder(b *blocks, spread bool, done func(commit.Block)) *builder {
 
 // add appends one element.
 func (b *builder) add(element []byte, t timestamp.Time) error {
+	if b.limit > 0 && len(b.buf) > 0 && len(b.buf)+len(element) > b.limit {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
 	b.buf = append(b.buf, element...)
 	b.count++
 	b.min = min(b.min, t)
@@ -123,7 +139,7 @@ func (b *builder) flush() error {
 	if b.spread && b.full == 0 && len(b.ends) > 1 {
 		return b.flushSpread()
 	}
-	return b.emit(b.buf, b.count, b.min)
+	return b.emit(b.buf, b.count, b.min, b.order.of(b.count))
 }
 
 // flushSpread cuts what there is into several blocks.
@@ -137,7 +153,7 @@ func (b *builder) flushSpread() error {
 			first = min(first, t)
 		}
 		end := b.ends[to-1]
-		if err := b.emit(b.buf[from:end:end], int64(to-at), first); err != nil {
+		if err := b.emit(b.buf[from:end:end], int64(to-at), first, nil); err != nil {
 			return err
 		}
 		from, at = end, to
@@ -145,8 +161,8 @@ func (b *builder) flushSpread() error {
 	return nil
 }
 
-func (b *builder) emit(data []byte, count int64, first timestamp.Time) error {
-	id, err := b.blocks.put(data)
+func (b *builder) emit(data []byte, count int64, first timestamp.Time, order *arrival) error {
+	id, err := b.blocks.put(data, order)
 	if err != nil {
 		return err
 	}
@@ -157,4 +173,5 @@ func (b *builder) emit(data []byte, count int64, first timestamp.Time) error {
 
 func (b *builder) reset() {
 	b.buf, b.ends, b.mins, b.count, b.min = nil, nil, nil, 0, commit.None
+	b.order = b.order.next()
 }

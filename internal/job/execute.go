@@ -105,7 +105,7 @@ func (a *attempt) runSafely(ctx context.Context) (res *result, err error) {
 // open sets up outputs and state.
 func (a *attempt) open() {
 	for port := range a.s.plan.Outputs {
-		a.outs = append(a.outs, a.r.newOutput(a.s, port, &a.record.Outputs))
+		a.outs = append(a.outs, a.r.newOutput(a.s, port, a.record))
 	}
 	if !a.s.stateful() {
 		return

@@ -23,31 +23,38 @@ var onlyFiring = coder.Pane{Timing: coder.OnTime, First: true, Last: true}.Appen
 
 // shuffle groups the whole input of the leased shards.
 func (a *attempt) shuffle(ctx context.Context) error {
-	for _, l := range a.ev.Leases {
-		if err := a.shuffleShard(ctx, l.Shard); err != nil {
-			return fmt.Errorf("group %s: %w", a.s.plan.Group.Transform, err)
+	all, ok, err := a.arrived()
+	switch {
+	case err != nil:
+	case ok:
+		err = a.shuffleBlocks(ctx, once(all))
+	default:
+		for _, l := range a.ev.Leases {
+			if err = a.shuffleBlocks(ctx, a.leased(l)); err != nil {
+				break
+			}
 		}
+	}
+	if err != nil {
+		return fmt.Errorf("group %s: %w", a.s.plan.Group.Transform, err)
 	}
 	return nil
 }
 
-func (a *attempt) shuffleShard(ctx context.Context, shard int) error {
-	var blocks []uint64
-	for _, l := range a.ev.Leases {
-		if l.Shard == shard {
-			for _, b := range l.Blocks {
-				blocks = append(blocks, b.ID)
-			}
-		}
-	}
-	next := func() ([]byte, error) {
+// leased reads the blocks of a lease, one after another.
+func (a *attempt) leased(l core.Lease) func() ([]byte, error) {
+	blocks := l.Blocks
+	return func() ([]byte, error) {
 		if len(blocks) == 0 {
 			return nil, io.EOF
 		}
-		data, err := a.r.blocks.get(blocks[0])
+		data, err := a.r.blocks.get(blocks[0].ID)
 		blocks = blocks[1:]
 		return data, err
 	}
+}
+
+func (a *attempt) shuffleBlocks(ctx context.Context, next func() ([]byte, error)) error {
 	cfg := shuffle.Config{
 		Scanner: a.s.input.scanner, KV: a.s.input.elem, Strategy: a.s.strategy,
 		MemoryBudget: a.r.memory, Dir: a.r.tempDir, Merge: a.merge(ctx),

@@ -8,6 +8,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 )
 
@@ -33,9 +34,9 @@ type output struct {
 }
 
 // newOutput makes the writer of output port of a stage.
-func (r *runner) newOutput(s *stage, port int, into *[]commit.Output) *output {
+func (r *runner) newOutput(s *stage, port int, rec *commit.Record) *output {
 	po := s.plan.Outputs[port]
-	o := &output{name: po.Collection.ID, coll: s.outputs[port], outputs: into, shards: r.shards}
+	o := &output{name: po.Collection.ID, coll: s.outputs[port], outputs: &rec.Outputs, shards: r.shards}
 	for i, c := range po.Consumers {
 		to := r.stages[c.Stage].plan
 		k := sink{keyed: c.Side < 0 && to.Keyed}
@@ -45,9 +46,16 @@ func (r *runner) newOutput(s *stage, port int, into *[]commit.Output) *output {
 		}
 		spread := c.Side < 0 && (to.Spread || to.Splittable)
 		for shard := range n {
-			k.builders = append(k.builders, newBuilder(r.blocks, spread, func(b commit.Block) {
-				*into = append(*into, commit.Output{Port: port, Consumer: i, Shard: shard, Block: b})
-			}))
+			b := newBuilder(r.blocks, spread, func(b commit.Block) {
+				*o.outputs = append(*o.outputs, commit.Output{Port: port, Consumer: i, Shard: shard, Block: b})
+			})
+			if k.keyed && to.Group != nil && to.Group.Strategy == plan.Shuffle {
+				b.order = &arrival{bundle: rec.Bundle, port: port}
+			}
+			if c.Side < 0 {
+				b.limit = r.maxInput(to)
+			}
+			k.builders = append(k.builders, b)
 		}
 		o.sinks = append(o.sinks, k)
 	}
@@ -94,7 +102,7 @@ func (o *output) write(data []byte) error {
 			continue
 		}
 		b := k.builders[0]
-		if b.spread {
+		if b.spread || b.limit > 0 {
 			if err := o.each(data[:off], b); err != nil {
 				return err
 			}
@@ -136,6 +144,7 @@ func (o *output) keyed(e *coder.Element) error {
 			}
 			shard = keyspace.ShardOf(key, o.shards)
 		}
+		k.builders[shard].order.note(o.count)
 		if err := k.builders[shard].add(e.Raw, e.Timestamp); err != nil {
 			return err
 		}

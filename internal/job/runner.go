@@ -170,3 +170,12 @@ func (r *runner) environments() map[string]*pipepb.Environment {
 	}
 	return used
 }
+
+// maxInput is how many bytes of input a bundle of a stage may have, 0 if any.
+// No block may be larger.
+func (r *runner) maxInput(ps *plan.Stage) int {
+	if pool := r.pools[ps.Environment]; ps.Kind == plan.SDK && pool != nil {
+		return int(pool.MaxInput())
+	}
+	return 0
+}

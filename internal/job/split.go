@@ -166,7 +166,7 @@ func (s *splitter) residual(root *fnpb.DelayedBundleApplication) error {
 	if !s.a.s.plan.Splittable {
 		return fmt.Errorf("residual of transform %s, which is not splittable", app.GetTransformId())
 	}
-	id, err := s.a.r.blocks.put(app.GetElement())
+	id, err := s.a.r.blocks.put(app.GetElement(), nil)
 	if err != nil {
 		return err
 	}
@@ -191,6 +191,7 @@ func (s *splitter) rest(stop int64) error {
 	b := newBuilder(s.a.r.blocks, s.a.s.plan.Splittable || s.a.s.plan.Spread, func(b commit.Block) {
 		s.a.record.Residual = append(s.a.record.Residual, commit.Residual{Block: b, Hold: commit.None})
 	})
+	b.limit = s.a.r.maxInput(s.a.s.plan)
 	i := int64(0)
 	for _, l := range s.a.ev.Leases {
 		err := s.a.eachBlock(l, func(data []byte) error {

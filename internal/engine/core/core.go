@@ -39,6 +39,9 @@ type Config struct {
 	// BundleElements and BundleBytes limit the input of a bundle. At least one
 	// block is always taken.
 	BundleElements, BundleBytes int64
+	// InputBytes limits the input of a bundle further, by environment id, for
+	// SDKs that take no more; zero is no limit.
+	InputBytes map[string]int64
 	// BundleMS is how long a bundle of a splittable stage may run before it is
 	// asked to checkpoint, where its output may be waited for.
 	BundleMS int64

@@ -122,7 +122,8 @@ func (w *world) carry(eff Effect) {
 // twice or late.
 func (w *world) start(e StartBundle) {
 	s := w.plan.Stages[e.Stage]
-	var n int64
+	var n, bytes int64
+	blocks := 0
 	for _, l := range e.Leases {
 		if s.Keyed {
 			k := [2]int{e.Stage, l.Shard}
@@ -136,7 +137,12 @@ func (w *world) start(e StartBundle) {
 				w.t.Fatalf("bundle %d of stage %d got block %d, which is not its own", e.Bundle, e.Stage, b.ID)
 			}
 			n += b.Count
+			bytes += b.Bytes
+			blocks++
 		}
+	}
+	if limit := w.core.cfg.InputBytes[s.Environment]; s.Kind == plan.SDK && limit > 0 && bytes > limit && blocks > 1 {
+		w.t.Fatalf("bundle %d of stage %d has %d bytes, more than its SDK takes", e.Bundle, e.Stage, bytes)
 	}
 	if w.rng.Float64() < w.fail {
 		w.events = append(w.events, BundleFailed{Bundle: e.Bundle, Attempt: e.Attempt, Err: "boom"})
@@ -198,7 +204,11 @@ func chain() *plan.Plan {
 func TestJobCompletes(t *testing.T) {
 	for seed := range uint64(300) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := newWorld(t, seed, chain(), Config{Shards: 4, MaxAttempts: 100, Slots: map[string]int{"e": 2}, RunnerSlots: 2})
+			cfg := Config{Shards: 4, MaxAttempts: 100, Slots: map[string]int{"e": 2}, RunnerSlots: 2}
+			if seed%2 == 1 {
+				cfg.InputBytes = map[string]int64{"e": 50}
+			}
+			w := newWorld(t, seed, chain(), cfg)
 			w.fail = float64(seed%4) / 10
 			end := w.run()
 			if end.Err != "" || end.Cancelled {

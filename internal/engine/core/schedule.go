@@ -101,10 +101,18 @@ func (c *Core) scheduleSpans(s *stage) {
 	}
 }
 
+// bundleBytes is how many bytes of input a bundle of the stage may have.
+func (c *Core) bundleBytes(s *stage) int64 {
+	if n := c.cfg.InputBytes[s.plan.Environment]; n > 0 && s.plan.Kind == plan.SDK {
+		return min(n, c.cfg.BundleBytes)
+	}
+	return c.cfg.BundleBytes
+}
+
 // span is how many of the first want ready blocks fit in a bundle.
 func (c *Core) span(s *stage, want int) int {
 	var elements, bytes int64
-	n := 0
+	n, limit := 0, c.bundleBytes(s)
 	for _, it := range s.shards[0].queue {
 		if n == want {
 			break
@@ -114,7 +122,7 @@ func (c *Core) span(s *stage, want int) int {
 		}
 		elements += it.block.Count
 		bytes += it.block.Bytes
-		if n > 0 && (elements > c.cfg.BundleElements || bytes > c.cfg.BundleBytes) {
+		if n > 0 && (elements > c.cfg.BundleElements || bytes > limit) {
 			break
 		}
 		n++
@@ -186,11 +194,12 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 	leased := append([]int(nil), shards...)
 	if elements {
 		var count, bytes int64
+		limit := c.bundleBytes(s)
 		for i, sh := range leased {
 			n := 0
 			for _, it := range s.shards[sh].queue {
-				full := count > c.cfg.BundleElements || bytes > c.cfg.BundleBytes
-				if full && n > 0 && !s.plan.Barrier {
+				full := count > 0 && (count+it.block.Count > c.cfg.BundleElements || bytes+it.block.Bytes > limit)
+				if full && !s.plan.Barrier {
 					break
 				}
 				count += it.block.Count

@@ -25,7 +25,11 @@ const (
 
 // typeScriptMessageMax is what TypeScript's gRPC client takes in one message
 // (4 MiB), less some room for what is not data.
-const typeScriptMessageMax = 4<<20 - 64<<10
+const typeScriptMessageMax = 4<<20 - 16<<10
+
+// singleMessageRoom is what a message needs, at most, besides the elements of
+// a bundle.
+const singleMessageRoom = 64 << 10
 
 const (
 	// sdkBasePrefix begins the capability that names the SDK's own image.

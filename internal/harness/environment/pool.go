@@ -201,6 +201,17 @@ func (p *Pool) Slots() int {
 	return p.size() * p.perWorker()
 }
 
+// MaxInput returns how many bytes of input a bundle of the environment may
+// have: zero if any. Its SDK is given all of a bundle's input in one message,
+// and takes no larger ones.
+func (p *Pool) MaxInput() int64 {
+	t := traitsOf(p.target.Language)
+	if !t.SingleMessage || t.MaxMessageBytes == 0 {
+		return 0
+	}
+	return int64(t.MaxMessageBytes) - singleMessageRoom
+}
+
 // Get returns the least loaded live worker; the caller must Put it back. It
 // starts workers while all are busy and there are fewer than there may be, and
 // waits only if none has room. After too many failures in a row it returns the

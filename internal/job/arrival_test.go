@@ -5,10 +5,13 @@ import (
 	"slices"
 	"testing"
 
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 )
@@ -23,10 +26,16 @@ func testBlocks(t *testing.T) *blocks {
 	return newBlocks(s)
 }
 
-// strings is a collection of strings in the global window.
-func stringColl() *collection {
-	elem, win := &coder.Coder{Kind: coder.StringUTF8}, &coder.Coder{Kind: coder.GlobalWindow}
-	return &collection{elem: elem, window: win, scanner: coder.NewScanner(elem, win)}
+// stringColl is a collection of strings in the global window.
+func stringColl(t *testing.T) *collection {
+	t.Helper()
+	spec := func(urn string) *pipepb.Coder { return &pipepb.Coder{Spec: &pipepb.FunctionSpec{Urn: urn}} }
+	r := &runner{plan: &plan.Plan{Coders: map[string]*pipepb.Coder{"s": spec(urn.CoderStringUTF8), "w": spec(urn.CoderGlobalWindow)}}}
+	c, err := r.collection(&plan.Collection{Coder: "s", WindowCoder: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func encodeString(s string) []byte {
@@ -69,7 +78,7 @@ func TestArrival(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	a := &attempt{r: r, s: &stage{plan: &plan.Stage{}, input: stringColl()}, ev: core.StartBundle{Leases: leases}}
+	a := &attempt{r: r, s: &stage{plan: &plan.Stage{}, input: stringColl(t)}, ev: core.StartBundle{Leases: leases}}
 	all, ok, err := a.arrived()
 	if err != nil || !ok {
 		t.Fatal(ok, err)

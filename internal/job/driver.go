@@ -246,6 +246,7 @@ func (d *driver) handle(x any) {
 func (d *driver) attempted(x attemptDone) {
 	if ex := d.running[x.ev.Bundle]; ex != nil && ex.attempt.ev.Attempt == x.ev.Attempt {
 		ex.cancel()
+		d.trace(ex, x)
 		delete(d.running, x.ev.Bundle)
 		d.setLive(x.ev.Bundle, nil)
 	}
@@ -260,6 +261,16 @@ func (d *driver) attempted(x attemptDone) {
 	}
 	d.results[x.ev.Bundle] = x.res
 	d.step(core.BundleFinished{Record: x.res.record})
+}
+
+// trace logs how long an attempt took, for those who look for where the time
+// of a job goes.
+func (d *driver) trace(ex *execution, x attemptDone) {
+	if !d.log.Enabled(d.ctx, slog.LevelDebug) {
+		return
+	}
+	d.log.Debug("attempt ended", "stage", x.ev.Stage, "name", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle,
+		"attempt", x.ev.Attempt, "shards", len(x.ev.Leases), "elements", ex.attempt.total(), "took", time.Since(ex.started))
 }
 
 // committed: records are durable, so their outputs exist from now on.

@@ -5,8 +5,9 @@ import (
 	"unsafe"
 )
 
-// chunked is a growing array that never moves what is in it, so that growing
-// costs no copying and needs no twofold memory.
+// chunked is a growing array. Only the first chunk moves while it grows, so
+// that few elements cost little and many neither copying nor twofold memory.
+// Pointers into it are valid until the next push.
 type chunked[T any] struct {
 	chunks [][]T
 	n      int
@@ -15,12 +16,19 @@ type chunked[T any] struct {
 const (
 	chunkBits = 15
 	chunkLen  = 1 << chunkBits
+	// chunkMin is the length that the first chunk starts with.
+	chunkMin = 16
 )
 
 func (c *chunked[T]) push(v T) {
 	i := c.n >> chunkBits
-	if i == len(c.chunks) {
+	switch {
+	case c.n == 0 && len(c.chunks) == 0:
+		c.chunks = append(c.chunks, make([]T, chunkMin))
+	case i == len(c.chunks):
 		c.chunks = append(c.chunks, make([]T, chunkLen))
+	case i == 0 && c.n == len(c.chunks[0]):
+		c.chunks[0] = append(c.chunks[0], make([]T, c.n)...)
 	}
 	c.chunks[i][c.n&(chunkLen-1)] = v
 	c.n++

@@ -67,7 +67,7 @@ type stamp struct {
 }
 
 const (
-	slotsMin = 1 << 10
+	slotsMin = 1 << 6
 	// valuesMax leaves room below what an index can name.
 	valuesMax = math.MaxUint32 - 1<<24
 	// groupsMax keeps slots addressable: the table is at most 3/4 full.

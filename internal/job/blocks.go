@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 )
@@ -88,11 +89,22 @@ type builder struct {
 	mins   []timestamp.Time
 	count  int64
 	min    timestamp.Time
-	full   int // blocks made
+	last   timestamp.Time // end of the last window seen so far, in any block
+	full   int            // blocks made
 }
 
 func newBuilder(b *blocks, spread bool, done func(commit.Block)) *builder {
-	return &builder{blocks: b, spread: spread, done: done, min: commit.None}
+	return &builder{blocks: b, spread: spread, done: done, min: commit.None, last: timestamp.Min}
+}
+
+// noteEnds remembers when the windows of an element end that is about to be
+// added. Only consumers that may wait for side inputs want to know.
+func (b *builder) noteEnds(c *collection, e *coder.Element) error {
+	return c.scanner.EachWindow(e, func(w []byte) error {
+		end, err := c.kind.MaxTimestamp(w)
+		b.last = max(b.last, end)
+		return err
+	})
 }
 
 // add appends one element.
@@ -167,7 +179,7 @@ func (b *builder) emit(data []byte, count int64, first timestamp.Time, order *ar
 		return err
 	}
 	b.full++
-	b.done(commit.Block{ID: id, Count: count, Bytes: int64(len(data)), Min: first})
+	b.done(commit.Block{ID: id, Count: count, Bytes: int64(len(data)), Min: first, End: b.last})
 	return nil
 }
 

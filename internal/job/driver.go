@@ -55,6 +55,7 @@ type driver struct {
 	clock     *time.Timer
 	counts    []stageCount
 	wg        sync.WaitGroup
+	callbacks sync.WaitGroup // finalizations on their way, also in wg
 	end       *core.Finish
 }
 
@@ -376,8 +377,10 @@ func (d *driver) finalize(id uint64) {
 		return
 	}
 	d.wg.Add(1)
+	d.callbacks.Add(1)
 	go func() {
 		defer d.wg.Done()
+		defer d.callbacks.Done()
 		ctx, cancel := context.WithTimeout(context.Background(), finalizeTimeout)
 		defer cancel()
 		if err := res.finalize(ctx); err != nil {
@@ -480,6 +483,9 @@ func (d *driver) close() {
 	d.j.metrics.live = nil
 	d.j.mu.Unlock()
 	d.clock.Stop()
+	if d.end == nil || !d.end.Cancelled {
+		d.callbacks.Wait() // they need the workers; what is committed is to be finalized
+	}
 	d.stop()
 	var wg sync.WaitGroup
 	for _, p := range d.r.pools {

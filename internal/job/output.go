@@ -15,6 +15,7 @@ import (
 // sink is one consumer of an output.
 type sink struct {
 	keyed    bool
+	ends     bool       // wants to know when windows end
 	builders []*builder // by shard
 }
 
@@ -39,7 +40,7 @@ func (r *runner) newOutput(s *stage, port int, rec *commit.Record) *output {
 	o := &output{name: po.Collection.ID, coll: s.outputs[port], outputs: &rec.Outputs, shards: r.shards}
 	for i, c := range po.Consumers {
 		to := r.stages[c.Stage].plan
-		k := sink{keyed: c.Side < 0 && to.Keyed}
+		k := sink{keyed: c.Side < 0 && to.Keyed, ends: c.Side < 0 && to.WindowedSides()}
 		n := 1
 		if k.keyed {
 			n = r.shards
@@ -89,6 +90,9 @@ func (o *output) write(data []byte) error {
 		o.count++
 		run.count++
 		run.first = min(run.first, o.elem.Timestamp)
+		if err := o.unkeyedEnds(&o.elem); err != nil {
+			return err
+		}
 		if err := o.keyed(&o.elem); err != nil {
 			return err
 		}
@@ -145,8 +149,26 @@ func (o *output) keyed(e *coder.Element) error {
 			shard = keyspace.ShardOf(key, o.shards)
 		}
 		k.builders[shard].order.note(o.count)
+		if k.ends {
+			if err := k.builders[shard].noteEnds(o.coll, e); err != nil {
+				return err
+			}
+		}
 		if err := k.builders[shard].add(e.Raw, e.Timestamp); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// unkeyedEnds notes the ends of an element's windows for the consumers without
+// keys that want to know them.
+func (o *output) unkeyedEnds(e *coder.Element) error {
+	for i := range o.sinks {
+		if k := &o.sinks[i]; k.ends && !k.keyed {
+			if err := k.builders[0].noteEnds(o.coll, e); err != nil {
+				return fmt.Errorf("output %s: element %d: %w", o.name, o.count, err)
+			}
 		}
 	}
 	return nil
@@ -163,6 +185,9 @@ func (o *output) emit(t timestamp.Time, windows []byte, n int, pane []byte, valu
 	o.scratch = buf
 	o.count++
 	e := coder.Element{Timestamp: t, Windows: windows, NumWindows: n, Pane: pane, Value: buf[header:], Raw: buf}
+	if err := o.unkeyedEnds(&e); err != nil {
+		return err
+	}
 	if err := o.keyed(&e); err != nil {
 		return err
 	}

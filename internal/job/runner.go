@@ -51,6 +51,7 @@ type stage struct {
 type collection struct {
 	elem    *coder.Coder
 	window  *coder.Coder
+	kind    window.Kind
 	scanner *coder.Scanner
 }
 
@@ -116,6 +117,9 @@ func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
 		if s.reducer, err = reduce.New(s.strategy); err != nil {
 			return nil, err
 		}
+		if !ps.Input.Bounded {
+			s.reducer.OneByOne()
+		}
 	}
 	if ps.Kind == plan.Group && ps.Group.MergeEnvironment != "" {
 		if s.merge, err = r.newMergeFn(s, idPrefix); err != nil {
@@ -154,7 +158,12 @@ func (r *runner) collection(c *plan.Collection) (*collection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PCollection %s: %w", c.ID, err)
 	}
-	return &collection{elem: elem, window: win, scanner: coder.NewScanner(elem, win)}, nil
+	return &collection{elem: elem, window: win, kind: windowKinds[win.Kind], scanner: coder.NewScanner(elem, win)}, nil
+}
+
+// windowKinds are the kinds of window by that of their coder.
+var windowKinds = map[coder.Kind]window.Kind{
+	coder.GlobalWindow: window.Global, coder.IntervalWindow: window.Interval, coder.CustomWindow: window.Custom,
 }
 
 // environments returns the ids of the environments that stages run in.

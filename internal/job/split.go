@@ -170,8 +170,14 @@ func (s *splitter) residual(root *fnpb.DelayedBundleApplication) error {
 	if err != nil {
 		return err
 	}
+	end := newBuilder(nil, false, nil)
+	if s.a.s.plan.WindowedSides() {
+		if err := end.noteEnds(s.a.s.input, &e); err != nil {
+			return err
+		}
+	}
 	res := commit.Residual{
-		Block:   commit.Block{ID: id, Count: 1, Bytes: int64(len(app.GetElement())), Min: e.Timestamp},
+		Block:   commit.Block{ID: id, Count: 1, Bytes: int64(len(app.GetElement())), Min: e.Timestamp, End: end.last},
 		DelayMS: root.GetRequestedTimeDelay().AsDuration().Milliseconds(),
 		Hold:    commit.None,
 	}

@@ -156,7 +156,10 @@ var delimited = map[string]bool{
 func (g *graph) expandTestStream(t *pipeline.Transform) error {
 	n := leafNode(t)
 	coderID := t.TestStream.GetCoderId()
-	if !delimited[g.wire.Coders()[coderID].GetSpec().GetUrn()] {
+	switch spec := g.wire.Coders()[coderID].GetSpec(); {
+	case spec.GetUrn() == goCustomCoder:
+		coderID = g.wire.LengthPrefix(coderID)
+	case !delimited[spec.GetUrn()]:
 		coderID = g.wire.LengthPrefix(coderID)
 		n.testStream = prefixElements(t.TestStream, coderID)
 	}
@@ -178,6 +181,10 @@ func (g *graph) expandTestStream(t *pipeline.Transform) error {
 	g.add(n)
 	return nil
 }
+
+// goCustomCoder is the URN of coders for types of the Go SDK's own. It never
+// uses one without a length prefix, also where a TestStream names the bare one.
+const goCustomCoder = "beam:go:coder:custom:v1"
 
 func prefixElements(p *pipepb.TestStreamPayload, coderID string) *pipepb.TestStreamPayload {
 	p = proto.Clone(p).(*pipepb.TestStreamPayload)

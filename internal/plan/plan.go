@@ -114,6 +114,17 @@ type SideInput struct {
 	ValueCoder string
 }
 
+// WindowedSides reports whether some side input grows while the stage runs, so
+// that an element has to wait for the side inputs of its window.
+func (s *Stage) WindowedSides() bool {
+	for _, si := range s.SideInputs {
+		if si.Collection != nil && !si.Collection.Bounded {
+			return true
+		}
+	}
+	return false
+}
+
 // Timer is a timer family of an SDK stage.
 type Timer struct {
 	Transform  string // id in Descriptor

@@ -15,6 +15,9 @@ type Block struct {
 	Count int64          // elements
 	Bytes int64          // encoded size
 	Min   timestamp.Time // smallest element timestamp
+	// End is the last end of a window that an element is in. It is known only
+	// where the consumer may have to wait for side inputs of that window.
+	End timestamp.Time
 }
 
 // Output is a block for one consumer.

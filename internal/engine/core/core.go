@@ -110,8 +110,9 @@ func New(p *plan.Plan, cfg Config) *Core {
 		bundles: map[uint64]*bundle{},
 		next:    1,
 	}
+	windowings := parseWindowings(p)
 	for _, ps := range p.Stages {
-		c.stages = append(c.stages, newStage(ps, c.cfg.Shards))
+		c.stages = append(c.stages, newStage(ps, c.cfg.Shards, windowings))
 	}
 	for _, s := range c.stages {
 		c.connect(s)
@@ -238,7 +239,7 @@ func (c *Core) Explain(i int) string {
 	switch {
 	case s.inflight > 0:
 		return fmt.Sprintf("running %d bundles", s.inflight)
-	case s.pending() && !c.sidesReady(s):
+	case s.blocks > 0 && !c.queueReady(s):
 		return "waits for its side inputs: " + c.explainSides(s, name)
 	case s.pending() && s.plan.Barrier && c.marks.Upstream(i) < timestamp.Max:
 		return "waits for its input to be complete: " + c.marks.Explain(i, name)
@@ -246,19 +247,6 @@ func (c *Core) Explain(i int) string {
 		return "waits for a free worker"
 	}
 	return c.marks.Explain(i, name)
-}
-
-func (c *Core) explainSides(s *stage, name func(int) string) string {
-	var w []string
-	for _, side := range s.sides {
-		for _, p := range side.producers {
-			if c.marks.Output(p) < timestamp.Max {
-				w = append(w, name(p.Stage))
-			}
-		}
-	}
-	sort.Strings(w)
-	return strings.Join(w, ", ")
 }
 
 // finish ends the job: what runs is aborted.

@@ -7,8 +7,10 @@ import (
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
-// smallBundle is the number of elements below which the ready shards of a
-// keyed stage go into one bundle: starting one costs more than it gains.
+// smallBundle is the number of elements below which the ready input of a stage
+// goes into one bundle: starting one costs more than it gains. It is not where
+// an element may be a lot of work: restrictions, and what the user has asked to
+// be spread.
 const smallBundle = 256
 
 // schedule starts all bundles that can start: retries first, then the deepest
@@ -55,28 +57,25 @@ func (c *Core) free(s *stage) int {
 	return max(c.cfg.Slots[s.plan.Environment], 1) - c.running[s.plan.Environment]
 }
 
-// sidesReady says whether the side inputs of a stage can be read. A bounded
-// one must be complete.
-func (c *Core) sidesReady(s *stage) bool {
-	for i := range s.sides {
-		side := &s.sides[i]
-		complete := true
-		for _, p := range side.producers {
-			complete = complete && c.marks.Output(p) >= timestamp.Max
-		}
-		if !complete && (side.bounded || !side.seen) {
-			return false
-		}
-	}
-	return true
-}
-
 // mayStart holds for all kinds of bundle with elements.
 func (c *Core) mayStart(s *stage) bool {
 	if s.plan.Barrier && c.marks.Upstream(s.plan.Index) < timestamp.Max {
 		return false
 	}
-	return c.sidesReady(s)
+	return c.boundedSidesReady(s)
+}
+
+// queueReady says whether something that is queued has the side inputs that it
+// needs.
+func (c *Core) queueReady(s *stage) bool {
+	for i := range s.shards {
+		for j := range s.shards[i].queue {
+			if c.sidesReady(s, s.shards[i].queue[j].block.End) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // scheduleSpans starts bundles of a stage without keys: its queue is divided
@@ -86,15 +85,22 @@ func (c *Core) scheduleSpans(s *stage) {
 	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
 		return
 	}
-	ready := 0
-	for _, it := range s.shards[0].queue {
-		if it.ready <= c.now {
+	ready, elements := 0, int64(0)
+	queue := s.shards[0].queue
+	for i := range queue {
+		if c.ready(s, &queue[i]) {
 			ready++
+			elements += queue[i].block.Count
 		}
 	}
+	share := free
+	if elements < smallBundle && !s.plan.Spread && !s.plan.Splittable {
+		share = 1
+	}
 	for ready > 0 && free > 0 {
-		n := c.span(s, (ready+free-1)/free)
-		items := s.take(0, n, c.now)
+		n := c.span(s, (ready+share-1)/share)
+		share = max(share-1, 1)
+		items := c.take(s, 0, n)
 		ready -= len(items)
 		free--
 		c.launch(s, []int{0}, [][]item{items}, 0)
@@ -113,11 +119,12 @@ func (c *Core) bundleBytes(s *stage) int64 {
 func (c *Core) span(s *stage, want int) int {
 	var elements, bytes int64
 	n, limit := 0, c.bundleBytes(s)
-	for _, it := range s.shards[0].queue {
+	for i := range s.shards[0].queue {
+		it := &s.shards[0].queue[i]
 		if n == want {
 			break
 		}
-		if it.ready > c.now {
+		if !c.ready(s, it) {
 			continue
 		}
 		elements += it.block.Count
@@ -146,12 +153,12 @@ func (c *Core) scheduleKeyed(s *stage) {
 		if sh.leased {
 			continue
 		}
-		n := sh.readyElements(c.now)
+		n := c.readyElements(s, sh)
 		timers := sh.nextEvent <= mark || sh.nextProc <= c.procDue(s)
 		if s.plan.Barrier && len(sh.queue) > 0 {
 			timers = timers && elements // a shard's input goes before its timers
 		}
-		if (elements && n > 0) || (timers && c.sidesReady(s)) {
+		if (elements && n > 0) || (timers && c.boundedSidesReady(s)) {
 			ready = append(ready, i)
 			total += n
 		}
@@ -178,13 +185,21 @@ func (c *Core) procDue(s *stage) int64 {
 }
 
 // readyElements counts the elements of a shard that may be processed.
-func (sh *shard) readyElements(now int64) (n int64) {
-	for _, it := range sh.queue {
-		if it.ready <= now {
+func (c *Core) readyElements(s *stage, sh *shard) (n int64) {
+	for i := range sh.queue {
+		it := &sh.queue[i]
+		if c.ready(s, it) {
 			n += max(it.block.Count, 1)
+		} else if s.plan.Barrier {
+			return 0 // it is processed as a whole
 		}
 	}
 	return n
+}
+
+// take leases the first n ready items of a shard.
+func (c *Core) take(s *stage, shard, n int) []item {
+	return s.take(shard, n, func(it *item) bool { return c.ready(s, it) })
 }
 
 // launchShards starts one bundle over some shards, within the bundle limits
@@ -206,7 +221,7 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 				bytes += it.block.Bytes
 				n++
 			}
-			items[i] = s.take(sh, n, c.now)
+			items[i] = c.take(s, sh, n)
 		}
 	}
 	c.launch(s, leased, items, 0)

@@ -4,8 +4,8 @@ import (
 	"math"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
-	"github.com/pharos-beam/pharos/internal/engine/watermark"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/model/window"
 	"github.com/pharos-beam/pharos/internal/plan"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -31,13 +31,6 @@ type shard struct {
 	hold      timestamp.Time
 }
 
-// side is one side input of a stage.
-type side struct {
-	producers []watermark.Source
-	bounded   bool
-	seen      bool // some data has arrived
-}
-
 // stage is the state of one stage.
 type stage struct {
 	plan     *plan.Stage
@@ -57,7 +50,7 @@ type stage struct {
 	impulse bool
 }
 
-func newStage(p *plan.Stage, shards int) *stage {
+func newStage(p *plan.Stage, shards int, windowings map[string]*window.Strategy) *stage {
 	n := 1
 	if p.Keyed {
 		n = shards
@@ -67,7 +60,7 @@ func newStage(p *plan.Stage, shards int) *stage {
 		s.shards[i] = shard{nextEvent: commit.None, nextProc: never, hold: commit.None}
 	}
 	for _, si := range p.SideInputs {
-		s.sides = append(s.sides, side{bounded: si.Collection == nil || si.Collection.Bounded})
+		s.sides = append(s.sides, newSide(si, windowings))
 	}
 	for _, pc := range p.Descriptor.GetPcollections() {
 		s.unbounded = s.unbounded || pc.GetIsBounded() == pipepb.IsBounded_UNBOUNDED
@@ -83,8 +76,8 @@ func (s *stage) push(shard int, it item) {
 	s.blocks++
 }
 
-// take removes the first n ready items of a shard's queue.
-func (s *stage) take(shard, n int, now int64) []item {
+// take removes the first n items of a shard's queue that are ready.
+func (s *stage) take(shard, n int, ready func(*item) bool) []item {
 	sh := &s.shards[shard]
 	var taken, rest []item
 	for i, it := range sh.queue {
@@ -92,7 +85,7 @@ func (s *stage) take(shard, n int, now int64) []item {
 			rest = append(rest, sh.queue[i:]...)
 			break
 		}
-		if it.ready > now {
+		if !ready(&it) {
 			rest = append(rest, it)
 			continue
 		}

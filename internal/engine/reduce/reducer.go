@@ -18,6 +18,7 @@ type Reducer struct {
 	strategy   *window.Strategy
 	machine    *trigger.Machine
 	discarding bool
+	oneByOne   bool
 }
 
 // New returns a Reducer for a strategy. It fails if the trigger makes no sense.
@@ -35,6 +36,12 @@ func New(s *window.Strategy) (*Reducer, error) {
 	}, nil
 }
 
+// OneByOne makes a trigger that counts look at every element. Otherwise it
+// looks once at all elements of a call: Beam allows both, as triggers fire "at
+// least after" so many elements. What comes in bundles by accident, as in a
+// stream, should not make panes that depend on the bundles.
+func (r *Reducer) OneByOne() { r.oneByOne = r.machine.Counts() }
+
 // call is one call of a Reducer, for one key.
 type call struct {
 	r    *Reducer
@@ -50,11 +57,18 @@ type group struct {
 }
 
 // Elements adds elements of one key, whose Value is the value without the key,
-// and emits the panes that they make due, at most one for each window. The
-// order of elems is their order of arrival.
+// and emits the panes that they make due, at most one for each window (but see
+// OneByOne). The order of elems is their order of arrival.
 func (r *Reducer) Elements(env *Env, key []byte, elems []coder.Element) error {
-	if err := r.add(&call{r: r, env: env}, elems); err != nil {
-		return fmt.Errorf("group elements of key %x: %w", key, err)
+	step := len(elems)
+	if r.oneByOne {
+		step = 1
+	}
+	for len(elems) > 0 {
+		if err := r.add(&call{r: r, env: env}, elems[:step]); err != nil {
+			return fmt.Errorf("group elements of key %x: %w", key, err)
+		}
+		elems = elems[step:]
 	}
 	return nil
 }

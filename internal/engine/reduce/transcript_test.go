@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "write the results into the transcript
 // TestTranscripts runs testdata/*.txt. A transcript is commands, one per line,
 // each followed by what it caused, indented:
 //
-//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty]
+//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty] [onebyone]
 //	add 1 2 7     elements in one call; value and timestamp are the number
 //	watermark N   moves the input watermark, or to "inf"
 //	clock N       moves processing time
@@ -103,7 +103,9 @@ func runCommand(w *world, words []string) (*world, []string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		w, err = newWorld(s)
+		if w, err = newWorld(s); err == nil && slices.Contains(words, "onebyone") {
+			w.reducer.OneByOne()
+		}
 		return w, nil, err
 	}
 	if w == nil {
@@ -197,6 +199,7 @@ func parseStrategy(words []string) (*window.Strategy, error) {
 		name, value, _ := strings.Cut(word, "=")
 		n, _ := strconv.ParseInt(value, 10, 64)
 		switch name {
+		case "onebyone": // of the reducer
 		case "global":
 			s.Kind = window.Global
 		case "fixed":

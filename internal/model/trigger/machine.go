@@ -58,6 +58,7 @@ type Machine struct {
 	nodes   []node // in preorder: the root is at 0
 	merging bool
 	watches bool
+	counts  bool
 }
 
 // New prepares a trigger. merging says that windows of the strategy merge,
@@ -94,6 +95,8 @@ func (m *Machine) add(t *pipepb.Trigger, depth int) (int, error) {
 	switch n.kind {
 	case endOfWindow, earlyLate, repeatedEndOfWindow:
 		m.watches = true
+	case always, elementCount:
+		m.counts = true
 	}
 	return at, nil
 }
@@ -176,6 +179,10 @@ func readSteps(transforms []*pipepb.TimestampTransform) ([]step, error) {
 // Watches reports whether the trigger wants to be asked when the watermark
 // passes the end of the window.
 func (m *Machine) Watches() bool { return m.watches }
+
+// Counts reports whether a single element can make the trigger fire, so that
+// it matters how many are added at once.
+func (m *Machine) Counts() bool { return m.counts }
 
 // Clock is what time it is for a window.
 type Clock struct {

@@ -6,6 +6,7 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 )
@@ -33,9 +34,10 @@ type Strategy struct {
 	Merging bool
 	// CustomMerge: the windows are merged by an SDK (implies Merging).
 	CustomMerge bool
-	// GapMS, SizeMS and PeriodMS describe the standard WindowFns (sessions;
-	// fixed and sliding; sliding), for display. Zero where they do not apply.
-	GapMS, SizeMS, PeriodMS int64
+	// GapMS, SizeMS, PeriodMS and OffsetMS describe the standard WindowFns
+	// (sessions; fixed and sliding; sliding; fixed and sliding). Zero where they
+	// do not apply.
+	GapMS, SizeMS, PeriodMS, OffsetMS int64
 	// Trigger is never nil.
 	Trigger           *pipepb.Trigger
 	AllowedLatenessMS int64
@@ -109,12 +111,14 @@ func (s *Strategy) readFn() error {
 			return err
 		}
 		s.Merging, s.SizeMS = false, millis(p.GetSize())
+		s.OffsetMS = instantMillis(p.GetOffset())
 	case urnSlidingWindows:
 		var p pipepb.SlidingWindowsPayload
 		if err := proto.Unmarshal(payload, &p); err != nil {
 			return err
 		}
 		s.Merging, s.SizeMS, s.PeriodMS = false, millis(p.GetSize()), millis(p.GetPeriod())
+		s.OffsetMS = instantMillis(p.GetOffset())
 	case urnSessionWindows:
 		var p pipepb.SessionWindowsPayload
 		if err := proto.Unmarshal(payload, &p); err != nil {
@@ -128,6 +132,13 @@ func (s *Strategy) readFn() error {
 }
 
 func millis(d *durationpb.Duration) int64 { return d.AsDuration().Milliseconds() }
+
+func instantMillis(t *timestamppb.Timestamp) int64 {
+	if t == nil {
+		return 0
+	}
+	return t.AsTime().UnixMilli()
+}
 
 // readCoder derives the kind of window from its coder.
 func (s *Strategy) readCoder(coders map[string]*pipepb.Coder) error {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/pharos-beam/pharos/conformance/cases"
+	"github.com/pharos-beam/pharos/conformance/serve"
 )
 
 type options struct {
@@ -87,7 +88,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	endpoint, closeServer, err := serve(ctx, o)
+	endpoint, closeServer, err := runner(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,8 @@ func run(ctx context.Context, o options) error {
 	return finish(o, results, baseline, lost)
 }
 
-func serve(ctx context.Context, o options) (endpoint string, closeServer func(), err error) {
+// runner starts the runner under test, unless one serves already.
+func runner(ctx context.Context, o options) (endpoint string, closeServer func(), err error) {
 	if o.endpoint != "" {
 		return o.endpoint, func() {}, nil
 	}
@@ -117,11 +119,11 @@ func serve(ctx context.Context, o options) (endpoint string, closeServer func(),
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
 	}
-	s, err := startServer(ctx, o.serve, filepath.Join(dir, o.kit+"-server.log"))
+	s, err := serve.Start(ctx, o.serve, filepath.Join(dir, o.kit+"-server.log"))
 	if err != nil {
 		return "", nil, err
 	}
-	return s.endpoint, s.close, nil
+	return s.Endpoint, s.Close, nil
 }
 
 // selection returns what says whether a test is to run; nil when all are.

@@ -1,4 +1,5 @@
-package main
+// Package serve starts a runner as a process, for conformance kits and benchmarks.
+package serve
 
 import (
 	"context"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,18 +22,20 @@ const (
 	restartsMax  = 50
 )
 
-// server is the runner under test: a process of ours, started again when it dies, always at the same port.
-type server struct {
+// Server is a runner: a process of ours, started again when it dies, always at the same port.
+type Server struct {
+	Endpoint string // HOST:PORT of the job service
+
 	argv     []string
 	log      *os.File
-	endpoint string
+	pid      atomic.Int64
 	restarts int
 	stop     context.CancelFunc
 	done     chan struct{}
 }
 
-// startServer starts the runner. A command may name its port as {port}; "pharos" and "prism" know their own flags.
-func startServer(ctx context.Context, command, logPath string) (*server, error) {
+// Start starts a runner, its output in a file. A command may name its port as {port}; "pharos" and "prism" know their own flags.
+func Start(ctx context.Context, command, logPath string) (*Server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -41,19 +45,19 @@ func startServer(ctx context.Context, command, logPath string) (*server, error) 
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &server{
-		argv: serverCommand(command, port), log: log, endpoint: net.JoinHostPort("localhost", strconv.Itoa(port)),
+	s := &Server{
+		Endpoint: net.JoinHostPort("localhost", strconv.Itoa(port)), argv: argv(command, port), log: log,
 		stop: cancel, done: make(chan struct{}),
 	}
 	go s.supervise(ctx)
-	if err := waitFor(ctx, s.endpoint, startLimit); err != nil {
-		s.close()
+	if err := waitFor(ctx, s.Endpoint, startLimit); err != nil {
+		s.Close()
 		return nil, fmt.Errorf("%s did not start, see %s: %w", command, logPath, err)
 	}
 	return s, nil
 }
 
-func serverCommand(command string, port int) []string {
+func argv(command string, port int) []string {
 	p := strconv.Itoa(port)
 	if strings.ContainsAny(command, " {") {
 		return strings.Fields(strings.ReplaceAll(command, "{port}", p))
@@ -67,7 +71,7 @@ func serverCommand(command string, port int) []string {
 }
 
 // supervise runs the server until the context ends.
-func (s *server) supervise(ctx context.Context) {
+func (s *Server) supervise(ctx context.Context) {
 	defer close(s.done)
 	for ; ctx.Err() == nil && s.restarts < restartsMax; s.restarts++ {
 		cmd := exec.CommandContext(ctx, s.argv[0], s.argv[1:]...)
@@ -75,16 +79,21 @@ func (s *server) supervise(ctx context.Context) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = stopGrace
-		err := cmd.Run()
+		err := cmd.Start()
+		if err == nil {
+			s.pid.Store(int64(cmd.Process.Pid))
+			err = cmd.Wait()
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		fmt.Fprintf(os.Stderr, "conformance: the runner ended (%v) and is started again\n", err)
+		fmt.Fprintf(os.Stderr, "the runner ended (%v) and is started again\n", err)
 		time.Sleep(restartPause)
 	}
 }
 
-func (s *server) close() {
+// Close ends the runner.
+func (s *Server) Close() {
 	s.stop()
 	<-s.done
 	s.log.Close()
@@ -115,4 +124,19 @@ func waitFor(ctx context.Context, address string, limit time.Duration) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// PeakMemory returns the most bytes that the runner's process has held in RAM; 0 where the system does not say.
+func (s *Server) PeakMemory() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid.Load()))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		var kb int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			return kb << 10
+		}
+	}
+	return 0
 }

@@ -17,8 +17,18 @@ import (
 // kitStopGrace is how long a kit may take to end its children when the run is interrupted.
 const kitStopGrace = 10 * time.Second
 
+// test is one entry of the JSON that every kit writes.
+type test struct {
+	Test, Status, Reason, Output string
+}
+
 // runKit runs a kit against an endpoint and returns what its tests gave; only, when not nil, names those to run.
 func runKit(ctx context.Context, o options, endpoint string, only []string) (cases.Results, error) {
+	tests, err := runTests(ctx, o, endpoint, only)
+	return results(tests), err
+}
+
+func runTests(ctx context.Context, o options, endpoint string, only []string) ([]test, error) {
 	dir := filepath.Join(o.root, "conformance", "results")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -57,29 +67,29 @@ func writeLines(path string, lines []string) error {
 	return os.WriteFile(path, b, 0o644)
 }
 
-// readKit reads the JSON that every kit writes. Tests that never reached the runner are left out: they say nothing.
-func readKit(path string) (cases.Results, error) {
+func readKit(path string) ([]test, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var report struct {
-		Tests []struct{ Test, Status, Reason string }
-	}
+	var report struct{ Tests []test }
 	if err := json.Unmarshal(b, &report); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return report.Tests, nil
+}
+
+// results leaves out the tests that never reached the runner, for they say nothing of it.
+func results(tests []test) cases.Results {
 	var list []cases.Case
-	for _, t := range report.Tests {
-		status := t.Status
-		switch status {
+	for _, t := range tests {
+		switch t.Status {
 		case "norunner":
 			continue
 		case "timeout":
-			status = cases.Fail
-			t.Reason = "timeout: " + t.Reason
+			t.Status, t.Reason = cases.Fail, "timeout: "+t.Reason
 		}
-		list = append(list, cases.Case{Test: t.Test, Status: status, Reason: t.Reason})
+		list = append(list, cases.Case{Test: t.Test, Status: t.Status, Reason: t.Reason})
 	}
-	return cases.New(list), nil
+	return cases.New(list)
 }

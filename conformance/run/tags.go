@@ -44,14 +44,21 @@ func writeTags(ctx context.Context, o options) error {
 	jobpb.RegisterJobServiceServer(g, &tagger{})
 	go g.Serve(ln)
 	defer g.Stop()
-	results, err := runKit(ctx, o, ln.Addr().String(), nil)
+	tests, err := runTests(ctx, o, ln.Addr().String(), nil)
 	if err != nil {
 		return err
+	}
+	for i, t := range tests { // the tag takes the place of the reason, which may not show it
+		if m := tagIn.FindString(t.Reason + t.Output); m != "" {
+			tests[i].Reason = m
+		} else if t.Status == cases.Fail {
+			fmt.Printf("failed before its pipeline was seen: %s\n", t.Test)
+		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# test, tag and its reason; written by go run ./conformance/run --kit %s --tags\n", o.kit)
 	n := map[string]int{}
-	for _, c := range results {
+	for _, c := range results(tests) {
 		tag, reason := tagOf(c)
 		n[tag]++
 		fmt.Fprintf(&b, "%s\t%s\t%s\n", c.Test, tag, reason)

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Beam's own Python word count and our Go word count of the King James Bible, through Pharos. All counts are
-# compared with a count that has nothing to do with Beam (tr, sort and uniq).
+# Beam's own Python word count and our Go and TypeScript word counts of the King James Bible, through Pharos. All
+# counts are compared with a count that has nothing to do with Beam (tr, sort and uniq).
 #
-#   scripts/demo.sh [python] [go]          (default: both)
+#   scripts/demo.sh [python] [go] [typescript]          (default: python go)
 #
-# Needs Go and Python. PHAROS names the binary (default bin/pharos, built first).
+# Needs Go, and Python or Node for their demos. PHAROS names the binary (default bin/pharos, built first).
 set -eu
 cd "$(dirname "$0")/.."
 cache=${PHAROS_CACHE:-$PWD/.cache}
@@ -41,6 +41,11 @@ for sdk in ${*:-python go}; do
     go)
       (cd examples/go && go build -o "$cache/bin/wordcount" ./wordcount)
       "$pharos" run -- "$cache/bin/wordcount" --input "$text" --output "$out/go-counts"
+      ;;
+    typescript)
+      (cd examples/typescript && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && npm run --silent build) >&2
+      # The SDK prints each instruction that its worker gets.
+      "$pharos" run -- node examples/typescript/dist/wordcount.js --input="$text" --output="$out/typescript-counts" >"$out/log"
       ;;
     *) echo "demo: no such SDK: $sdk" >&2; exit 2 ;;
   esac

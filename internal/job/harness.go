@@ -29,6 +29,9 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	if err != nil {
 		return err
 	}
+	if chunks.empty() {
+		return nil // what there was to do, the runner has done
+	}
 	timers := map[timerKey][]byte{}
 	b := bundle.Start(ctx, h, bundle.Spec{
 		Descriptor:    a.s.descriptor.Id,
@@ -104,7 +107,11 @@ type chunks struct {
 	sent   int64
 	stop   int64 // index of the first element given back; -1: none
 	port   string
+	door   admission // stateful stages
 }
+
+// empty says that there is nothing to feed.
+func (c *chunks) empty() bool { return len(c.ready) == 0 && len(c.blocks) == 0 }
 
 // Next implements bundle.Source.
 func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
@@ -126,9 +133,12 @@ func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
 	next := bundle.Chunk{Transform: c.port, Data: data, Elements: c.counts[0]}
 	c.sent += c.counts[0]
 	c.blocks, c.counts = c.blocks[1:], c.counts[1:]
-	if len(c.a.s.plan.ExpiryTimers) > 0 {
-		if err := c.a.setExpiry(data); err != nil {
+	if c.a.s.admits() {
+		if next.Data, next.Elements, err = c.door.admit(data); err != nil {
 			return bundle.Chunk{}, err
+		}
+		if next.Elements == 0 {
+			return c.Next(ctx)
 		}
 	}
 	return next, nil
@@ -136,12 +146,15 @@ func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
 
 // input builds the source of the bundle.
 func (a *attempt) input() (*chunks, error) {
-	c := &chunks{a: a, stop: -1, port: a.s.plan.InputPort}
+	c := &chunks{a: a, stop: -1, port: a.s.plan.InputPort, door: admission{a: a}}
 	a.split.source = c
 	if err := a.dueTimers(c); err != nil {
 		return nil, err
 	}
-	if a.s.plan.TimeSorted {
+	switch {
+	case a.s.plan.TimeSorted && a.s.plan.Streaming:
+		return c, a.putAside(c)
+	case a.s.plan.TimeSorted:
 		return c, a.sorted(c)
 	}
 	for _, l := range a.ev.Leases {
@@ -153,7 +166,21 @@ func (a *attempt) input() (*chunks, error) {
 	return c, nil
 }
 
-// sorted feeds the elements in order of timestamp.
+// putAside takes the elements without feeding them.
+func (a *attempt) putAside(c *chunks) error {
+	for _, l := range a.ev.Leases {
+		err := a.eachBlock(l, func(data []byte) error {
+			_, _, err := c.door.admit(data)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sorted feeds the elements of a complete input in order of timestamp.
 func (a *attempt) sorted(c *chunks) error {
 	var elems []coder.Element
 	for _, l := range a.ev.Leases {
@@ -182,12 +209,12 @@ func (a *attempt) sorted(c *chunks) error {
 		buf = append(buf, e.Raw...)
 		n++
 		if len(buf) >= blockBytes || i == len(elems)-1 {
-			c.ready = append(c.ready, bundle.Chunk{Transform: c.port, Data: buf, Elements: n})
-			if len(a.s.plan.ExpiryTimers) > 0 {
-				if err := a.setExpiry(buf); err != nil {
+			if a.s.admits() {
+				if _, _, err := c.door.admit(buf); err != nil {
 					return err
 				}
 			}
+			c.ready = append(c.ready, bundle.Chunk{Transform: c.port, Data: buf, Elements: n})
 			buf, n = nil, 0
 		}
 	}
@@ -200,12 +227,15 @@ const maxDueTimers = 10_000
 // dueTimers takes the timers that are due and feeds them. Of one key only the
 // earliest instant is taken: what the SDK does then may set or clear the next.
 func (a *attempt) dueTimers(c *chunks) error {
-	if len(a.s.families) == 0 {
+	if a.timers == nil {
 		return nil
 	}
 	for _, l := range a.ev.Leases {
 		due, err := a.timers.Due(l.Shard, table.EventTime, int64(a.ev.Watermark), maxDueTimers)
 		if err != nil {
+			return err
+		}
+		if due, err = a.ownTimers(c, l.Shard, due); err != nil {
 			return err
 		}
 		proc, err := a.timers.Due(l.Shard, table.ProcessingTime, a.ev.ProcDueMS, maxDueTimers)
@@ -312,43 +342,6 @@ func (a *attempt) shardOf(key []byte) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("key %x is not one of this bundle", key)
-}
-
-// setExpiry sets the @OnWindowExpiration timers of the keys and windows of a
-// run of elements.
-func (a *attempt) setExpiry(data []byte) error {
-	a.split.mu.Lock() // the transaction is shared with state requests
-	defer a.split.mu.Unlock()
-	return a.s.input.eachElement(data, func(e *coder.Element) error {
-		key, _, err := coder.SplitKV(a.s.input.elem, e.Value)
-		if err != nil {
-			return err
-		}
-		return a.s.input.scanner.EachWindow(e, func(w []byte) error { return a.setExpiryTimer(key, w) })
-	})
-}
-
-func (a *attempt) setExpiryTimer(key, w []byte) error {
-	end, err := a.s.strategy.Kind.MaxTimestamp(w)
-	if err != nil {
-		return err
-	}
-	shard, err := a.shardOf(key)
-	if err != nil {
-		return err
-	}
-	at := a.s.strategy.Expiry(end)
-	for _, k := range a.s.families {
-		if a.s.plan.ExpiryTimers[k.transform] != k.family {
-			continue
-		}
-		t := table.Timer{Transform: k.transform, Family: k.family, Key: key, Window: w,
-			Domain: table.EventTime, Fire: int64(at), Hold: end}
-		if err := a.timers.Set(shard, t); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // State implements fnapi.StateHandler.

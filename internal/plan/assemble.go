@@ -166,12 +166,17 @@ func (a *assembler) group(s *Stage, n *node) {
 // strategyFor chooses how to group. Grouping all at once is right only where
 // each key and window fires once, when all input is there.
 func (a *assembler) strategyFor(in *Collection) Strategy {
-	streamed := slices.ContainsFunc(a.parts(in.ID), func(c string) bool { return a.streamed[c] })
 	switch {
-	case a.g.o.Strategy == Reduce, streamed, !in.Bounded, !a.g.strategy(in.ID).FiresOnce():
+	case a.g.o.Strategy == Reduce, a.streaming(in), !a.g.strategy(in.ID).FiresOnce():
 		return Reduce
 	}
 	return Shuffle
+}
+
+// streaming reports whether the watermark of a collection moves before it is
+// complete.
+func (a *assembler) streaming(c *Collection) bool {
+	return !c.Bounded || slices.ContainsFunc(a.parts(c.ID), func(id string) bool { return a.streamed[id] })
 }
 
 // sdk writes down what is special about a stage that an SDK runs.
@@ -195,7 +200,8 @@ func (a *assembler) sdk(s *Stage, c *cut) error {
 	}
 	s.Keyed = pipeline.Stateful(first.parDo)
 	s.TimeSorted = first.parDo.GetRequiresTimeSortedInput()
-	s.Barrier = s.TimeSorted
+	s.Streaming = s.Keyed && a.streaming(s.Input)
+	s.Barrier = s.TimeSorted && !s.Streaming
 	if s.Keyed {
 		a.timers(s, first)
 	}

@@ -67,8 +67,12 @@ type Stage struct {
 	// Barrier: a bundle may only start when the input is complete (the input
 	// watermark is at the end). A shard is then processed as a whole.
 	Barrier bool
-	// TimeSorted: elements of a key are fed in order of timestamp (implies Barrier).
+	// TimeSorted: elements of a key are fed in order of timestamp. That takes a
+	// Barrier, or, if Streaming, waiting for the watermark.
 	TimeSorted bool
+	// Streaming: keyed, and the watermark moves while there is input, so elements
+	// can be late, and windows expire.
+	Streaming bool
 	// Splittable: the stage starts with process_sized_elements_and_restrictions,
 	// so its bundles can be split and can leave residuals.
 	Splittable bool

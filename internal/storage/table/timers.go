@@ -71,11 +71,17 @@ func (t *Timers) Set(shard int, timer Timer) error {
 		return fmt.Errorf("timer family %q of transform %q: unknown time domain %d", timer.Family, timer.Transform, timer.Domain)
 	}
 	row, id := t.row(shard, &timer)
-	if err := t.unindex(shard, row, id); err != nil {
-		return err
-	}
 	v := timerValue{timer.Domain, timer.Fire, timer.Hold, timer.Pane}
 	value := v.append(nil)
+	old, ok, err := t.kv.Get(row)
+	if err != nil || ok && bytes.Equal(old, value) {
+		return err
+	}
+	if ok {
+		if err := t.unindexRow(shard, old, id); err != nil {
+			return err
+		}
+	}
 	if err := t.kv.Set(row, value); err != nil {
 		return err
 	}
@@ -114,6 +120,10 @@ func (t *Timers) unindex(shard int, row, id []byte) error {
 	if err != nil || !ok {
 		return err
 	}
+	return t.unindexRow(shard, old, id)
+}
+
+func (t *Timers) unindexRow(shard int, old, id []byte) error {
 	v, err := parseTimerValue(old)
 	if err != nil {
 		return err

@@ -1,0 +1,19 @@
+#!/bin/sh
+# A Java SDK worker as a plain process: what the boot program of Beam's container does, for a PROCESS environment.
+#
+#   pharos serve --env java=process:conformance/xlang/java-worker.sh
+#
+# Takes the runner's --id, --control_endpoint and --logging_endpoint, and gives them to the harness as its environment.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+for arg in "$@"; do
+  case $arg in
+    --id=*) HARNESS_ID=${arg#*=} ;;
+    --control_endpoint=*) CONTROL_API_SERVICE_DESCRIPTOR="url: \"${arg#*=}\"" ;;
+    --logging_endpoint=*) LOGGING_API_SERVICE_DESCRIPTOR="url: \"${arg#*=}\"" ;;
+  esac
+done
+export HARNESS_ID CONTROL_API_SERVICE_DESCRIPTOR LOGGING_API_SERVICE_DESCRIPTOR
+export PIPELINE_OPTIONS="${PIPELINE_OPTIONS:-{\}}"
+exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+  -cp "$(cat "$here/../java/target/classpath-portable")" org.apache.beam.fn.harness.FnHarness

@@ -79,7 +79,6 @@ type (
 		bundles []uint64
 		err     error
 	}
-	tick       struct{}
 	reportWant struct{ done chan struct{} }
 )
 

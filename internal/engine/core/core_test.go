@@ -30,7 +30,6 @@ type world struct {
 	records  map[uint64]*commit.Record
 	reads    map[uint64]int64
 	now      int64
-	log      []string
 }
 
 func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {

@@ -6,8 +6,10 @@ import (
 	"sync"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/window"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
@@ -22,12 +24,15 @@ const sidePageBytes = 1 << 20
 //	State: the blocks, in order of commit; an index over those seen so far.
 //	Lifetime: the job's.
 type sideInput struct {
-	spec  *plan.SideInput
-	coll  *collection
-	mu    sync.Mutex
-	fresh []uint64 // blocks not yet indexed
-	index map[string]*sideWindow
-	get   func(id uint64) ([]byte, error)
+	spec *plan.SideInput
+	coll *collection
+	// latest: the collection has panes that do not repeat what was in earlier
+	// ones, and of which the last one counts.
+	latest bool
+	mu     sync.Mutex
+	fresh  []uint64 // blocks not yet indexed
+	index  map[string]*sideWindow
+	get    func(id uint64) ([]byte, error)
 }
 
 // sideWindow is what a side input holds for one window.
@@ -42,7 +47,15 @@ type sideWindow struct {
 type pages struct {
 	full  [][]byte
 	last  []byte
-	count int // elements
+	count int   // elements
+	pane  int64 // index of the latest pane
+}
+
+// renew forgets what came in earlier panes than this one.
+func (p *pages) renew(pane coder.Pane) {
+	if pane.Timing != coder.Unknown && pane.Index > p.pane {
+		*p = pages{pane: pane.Index}
+	}
 }
 
 func (p *pages) add(b []byte) {
@@ -73,7 +86,12 @@ func (r *runner) sideInput(ps *plan.Stage, i int, si *plan.SideInput) (*sideInpu
 	if si.Multimap && c.elem.Kind != coder.KV {
 		return nil, fmt.Errorf("side input %s of %s: a multimap needs a KV coder", si.Local, si.Transform)
 	}
-	return &sideInput{spec: si, coll: c, index: map[string]*sideWindow{}, get: r.blocks.get}, nil
+	ws, err := window.Parse(r.plan.Windowings[si.Collection.Windowing], r.plan.Coders)
+	if err != nil {
+		return nil, fmt.Errorf("windowing strategy of %s: %w", si.Collection.ID, err)
+	}
+	latest := ws.Accumulation == pipepb.AccumulationMode_DISCARDING && !ws.FiresOnce()
+	return &sideInput{spec: si, coll: c, latest: latest, index: map[string]*sideWindow{}, get: r.blocks.get}, nil
 }
 
 // add makes a committed block part of the side input.
@@ -106,7 +124,13 @@ func (s *sideInput) indexBlock(data []byte) error {
 			return err
 		}
 		data = data[n:]
-		err = s.coll.scanner.EachWindow(&e, func(w []byte) error { return s.insert(w, e.Value) })
+		pane := coder.Pane{Timing: coder.Unknown}
+		if s.latest {
+			if pane, _, err = coder.DecodePane(e.Pane); err != nil {
+				return err
+			}
+		}
+		err = s.coll.scanner.EachWindow(&e, func(w []byte) error { return s.insert(w, e.Value, pane) })
 		if err != nil {
 			return err
 		}
@@ -114,13 +138,14 @@ func (s *sideInput) indexBlock(data []byte) error {
 	return nil
 }
 
-func (s *sideInput) insert(win, value []byte) error {
+func (s *sideInput) insert(win, value []byte, pane coder.Pane) error {
 	w := s.index[string(win)]
 	if w == nil {
 		w = &sideWindow{values: map[string]*pages{}}
 		s.index[string(win)] = w
 	}
 	if !s.spec.Multimap {
+		w.all.renew(pane)
 		w.all.add(value)
 		return nil
 	}
@@ -135,6 +160,7 @@ func (s *sideInput) insert(win, value []byte) error {
 		w.order = append(w.order, string(key))
 		w.keys.add(key)
 	}
+	vs.renew(pane)
 	vs.add(val)
 	return nil
 }

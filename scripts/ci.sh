@@ -26,7 +26,7 @@ fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "
 demo() { scripts/demo.sh; }
 kit() { go run ./conformance/run --serve bin/pharos --kit "$@"; }
 python() { kit python; }
-java() { kit java; }
+java() { kit java --slice ci; }
 typescript() { kit typescript; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.
 go-slice() {

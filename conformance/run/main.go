@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -135,24 +136,24 @@ func selection(o options) (func(string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := []*regexp.Regexp{}
+	var matches []func(string) bool
 	if o.filter != "" {
 		re, err := regexp.Compile(o.filter)
 		if err != nil {
 			return nil, fmt.Errorf("--filter: %w", err)
 		}
-		res = append(res, re)
+		matches = append(matches, re.MatchString)
 	}
 	if o.slice != "" {
-		re, err := readSlice(filepath.Join(o.root, "conformance", "slices", o.slice+"-"+o.kit+".txt"))
+		in, err := readSlice(filepath.Join(o.root, "conformance", "slices", o.slice+"-"+o.kit+".txt"))
 		if err != nil {
 			return nil, err
 		}
-		res = append(res, re)
+		matches = append(matches, in)
 	}
 	return func(test string) bool {
-		for _, re := range res {
-			if !re.MatchString(test) {
+		for _, match := range matches {
+			if !match(test) {
 				return false
 			}
 		}
@@ -160,8 +161,8 @@ func selection(o options) (func(string) bool, error) {
 	}, nil
 }
 
-// readSlice reads a file of regular expressions, of which a test must match one.
-func readSlice(path string) (*regexp.Regexp, error) {
+// readSlice reads a file of regular expressions: a test must match one of them, and none that follows a "!".
+func readSlice(path string) (func(test string) bool, error) {
 	rows, err := cases.ReadTable(path, 1)
 	if err != nil {
 		return nil, err
@@ -169,11 +170,25 @@ func readSlice(path string) (*regexp.Regexp, error) {
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("%s: no such slice", path)
 	}
-	var alts []string
+	var in, out []*regexp.Regexp
 	for _, row := range rows {
-		alts = append(alts, "(?:"+row[0]+")")
+		pattern, not := strings.CutPrefix(row[0], "!")
+		re, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if not {
+			out = append(out, re)
+		} else {
+			in = append(in, re)
+		}
 	}
-	return regexp.Compile(strings.Join(alts, "|"))
+	matches := func(test string) func(*regexp.Regexp) bool {
+		return func(re *regexp.Regexp) bool { return re.MatchString(test) }
+	}
+	return func(test string) bool {
+		return slices.ContainsFunc(in, matches(test)) && !slices.ContainsFunc(out, matches(test))
+	}, nil
 }
 
 // only lists the known tests that are selected; nil means the whole kit. The tags know every test of a kit.

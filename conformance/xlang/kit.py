@@ -55,7 +55,8 @@ def distinct_in_windows(p, service):
   events = (
       p | beam.Create([('a', 1), ('a', 2), ('a', 11), ('b', 12), ('b', 13)])
       | beam.MapTuple(lambda v, t: window.TimestampedValue(v, t))
-      | beam.WindowInto(window.FixedWindows(10)))
+      | beam.WindowInto(window.FixedWindows(10))
+      | beam.Map(str).with_output_types(str))  # a coder that Java knows
   distinct = events | java('Distinct', service).create()
 
   class WithWindow(beam.DoFn):

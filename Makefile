@@ -3,7 +3,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 GO ?= go
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CONFORM := $(GO) run ./conformance/run --serve bin/pharos
 ARGS ?=
 

@@ -29,7 +29,20 @@ type bundle struct {
 	started int64 // processing time of the attempt
 	splitAt int64 // when it may be split (again)
 	retryAt int64
+	// elements of the input; asked: a split was asked for.
+	elements int64
+	asked    bool
+	// tries is how many bundles in a row were split before they had put out
+	// anything of this input. Each is left alone for twice as long as the one
+	// before: else an element that takes long to get going never would.
+	tries int
 }
+
+// Limits of the waiting that tries cause.
+const (
+	maxTries          = 8
+	maxUnboundedTries = 3
+)
 
 // Backoff between attempts: doubling from the first.
 const firstBackoffMS = 10
@@ -46,6 +59,8 @@ func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
 		}
 		for _, it := range items[i] {
 			s.flight[it.hold]++
+			b.elements += it.block.Count
+			b.tries = max(b.tries, it.tries)
 		}
 	}
 	if s.plan.Kind == plan.Impulse {
@@ -60,7 +75,7 @@ func (c *Core) attempt(b *bundle) {
 	b.attempt++
 	b.state = running
 	b.started = c.now
-	b.splitAt = c.now + c.cfg.IdleSplitMS
+	b.splitAt = c.now + c.cfg.IdleSplitMS<<b.tries
 	c.running[b.stage.plan.Environment]++
 	e := StartBundle{
 		Bundle:    b.id,
@@ -148,7 +163,7 @@ func (c *Core) durable(id uint64) {
 	case plan.TestStream:
 		c.passEvent(s)
 	}
-	c.apply(b.record)
+	c.apply(b.record, b.nextTries())
 	if b.record.Finalize {
 		c.emit(Finalize{Bundle: id})
 	}
@@ -161,15 +176,23 @@ func (s *stage) land(hold timestamp.Time) {
 	}
 }
 
+// nextTries is the tries of what a bundle has left over.
+func (b *bundle) nextTries() int {
+	if !b.asked || len(b.record.Outputs) > 0 {
+		return 0
+	}
+	return min(b.tries+1, maxTries)
+}
+
 // apply routes what a durable record brought.
-func (c *Core) apply(r *commit.Record) {
+func (c *Core) apply(r *commit.Record, tries int) {
 	s := c.stages[r.Stage]
 	for _, sh := range r.Shards {
 		t := &s.shards[sh.Shard]
 		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
 	}
 	for _, res := range r.Residual {
-		it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS}
+		it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, tries: tries}
 		if res.DelayMS <= 0 {
 			it.ready = 0
 		}

@@ -239,23 +239,33 @@ func (c *Core) splitForIdle() {
 	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
 	for _, id := range ids {
 		b := c.bundles[id]
-		unbounded := b.stage.unbounded
 		idle := c.free(b.stage) > 0 && b.stage.blocks == 0
 		switch {
-		case unbounded && c.now-b.started >= c.cfg.BundleMS:
-			c.emit(SplitBundle{Bundle: id, Attempt: b.attempt, Fractions: []float64{0}})
-		case idle && !unbounded:
+		case b.stage.unbounded:
+			if c.now-b.started >= c.cfg.BundleMS<<min(b.tries, maxUnboundedTries) {
+				c.split(b, 0)
+			}
+		case idle && b.stage.plan.Splittable:
 			// Half of what is left becomes a block of its own, and so does the
 			// other half: both go on side by side once this bundle, which ends
 			// here, is committed.
-			c.emit(SplitBundle{Bundle: id, Attempt: b.attempt, Fractions: []float64{0.5, 0}})
+			c.split(b, 0.5, 0)
+		case idle:
+			c.split(b, 0.5)
 		}
-		b.splitAt = c.now + c.cfg.IdleSplitMS
+		b.splitAt = c.now + c.cfg.IdleSplitMS<<b.tries
 	}
 }
 
+func (c *Core) split(b *bundle, fractions ...float64) {
+	b.asked = true
+	c.emit(SplitBundle{Bundle: b.id, Attempt: b.attempt, Fractions: fractions})
+}
+
+// splittable says whether splitting a bundle gives something back: it must have
+// several elements, or one that can itself be split.
 func splittable(b *bundle) bool {
-	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed
+	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed && (b.stage.plan.Splittable || b.elements > 1)
 }
 
 // wakeTime is the earliest processing time at which something can become

@@ -19,6 +19,7 @@ type item struct {
 	block commit.Block
 	hold  timestamp.Time // what the block holds the watermark at
 	ready int64          // processing time before which it rests (residuals)
+	tries int            // see bundle.tries
 }
 
 // shard is the part of a stage that one bundle can lease. A stage without keys

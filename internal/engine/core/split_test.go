@@ -1,0 +1,81 @@
+package core
+
+import (
+	"testing"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/plan"
+)
+
+// splitPlan is an Impulse and an SDK stage.
+func splitPlan(splittable bool) *plan.Plan {
+	c := &plan.Collection{ID: "c", Bounded: true}
+	return &plan.Plan{Stages: []*plan.Stage{
+		{Index: 0, Kind: plan.Impulse, Outputs: []*plan.Output{{Collection: c, Consumers: []plan.Consumer{{Stage: 1, Side: -1}}}}},
+		{Index: 1, Kind: plan.SDK, Environment: "e", Input: c, Splittable: splittable},
+	}}
+}
+
+// firstSplits runs n bundles that give everything back when they are split, and
+// returns how long each was left alone, and the fractions.
+func firstSplits(t *testing.T, p *plan.Plan, elements int64, n int) (waits []int64, fractions [][]float64) {
+	c := New(p, Config{Slots: map[string]int{"e": 2}, IdleSplitMS: 100})
+	now := int64(0)
+	var started StartBundle
+	var split *SplitBundle
+	var carry func(effs []Effect)
+	carry = func(effs []Effect) {
+		for _, eff := range effs {
+			switch e := eff.(type) {
+			case StartBundle:
+				if e.Stage == 1 {
+					started = e
+					continue
+				}
+				carry(c.Step(BundleFinished{Record: &commit.Record{Bundle: e.Bundle, Attempt: e.Attempt,
+					Outputs: []commit.Output{{Block: commit.Block{ID: 1, Count: elements}}}}}))
+			case Commit:
+				carry(c.Step(CommitDurable{Bundles: []uint64{e.Record.Bundle}}))
+			case SplitBundle:
+				split = &e
+			}
+		}
+	}
+	carry(c.Step(Start{}))
+	for range n {
+		begun := now
+		for split = nil; split == nil; {
+			if now += 50; now-begun > 100_000 {
+				return waits, fractions
+			}
+			carry(c.Step(ClockAdvanced{NowMS: now}))
+		}
+		waits, fractions = append(waits, now-begun), append(fractions, split.Fractions)
+		carry(c.Step(BundleFinished{Record: &commit.Record{Stage: 1, Bundle: started.Bundle, Attempt: started.Attempt,
+			Residual: []commit.Residual{{Block: started.Leases[0].Blocks[0], Hold: commit.None}}}}))
+	}
+	return waits, fractions
+}
+
+// An element that takes longer to get going than a bundle is left alone gets
+// its time in the end.
+func TestSplitsWithoutProgressBackOff(t *testing.T) {
+	waits, fractions := firstSplits(t, splitPlan(true), 1, 4)
+	for i, want := range []int64{100, 200, 400, 800} {
+		if waits[i] != want {
+			t.Errorf("bundle %d was split after %d ms, want %d", i, waits[i], want)
+		}
+	}
+	if len(fractions[0]) != 2 {
+		t.Errorf("a restriction was split at %v", fractions[0])
+	}
+}
+
+func TestSplitOfElements(t *testing.T) {
+	if waits, _ := firstSplits(t, splitPlan(false), 1, 1); len(waits) > 0 {
+		t.Error("a bundle of one element was split")
+	}
+	if _, fractions := firstSplits(t, splitPlan(false), 2, 1); len(fractions) != 1 || len(fractions[0]) != 1 || fractions[0][0] == 0 {
+		t.Errorf("elements were split at %v", fractions)
+	}
+}

@@ -234,6 +234,8 @@ func (d *driver) handle(x any) {
 	switch x := x.(type) {
 	case attemptDone:
 		d.attempted(x)
+	case core.Event:
+		d.step(x)
 	case commitDone:
 		d.committed(x)
 	case reportWant:
@@ -318,6 +320,7 @@ func (d *driver) count(res *result) {
 
 // step tells the core and carries out what it wants.
 func (d *driver) step(ev core.Event) {
+	d.core.Tick(now())
 	for _, eff := range d.core.Step(ev) {
 		switch e := eff.(type) {
 		case core.StartBundle:
@@ -346,6 +349,7 @@ func (d *driver) step(ev core.Event) {
 func (d *driver) start(e core.StartBundle) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	a := d.r.newAttempt(e)
+	a.split.tell = func(ev core.Event) { d.tell(ev) }
 	d.running[e.Bundle] = &execution{attempt: a, cancel: cancel, started: time.Now()}
 	d.wg.Add(1)
 	go func() {
@@ -364,7 +368,7 @@ func (d *driver) split(e core.SplitBundle) {
 	d.wg.Add(1)
 	go func() {
 		defer d.wg.Done()
-		ex.attempt.split.split(d.ctx, e.Fractions)
+		ex.attempt.split.split(d.ctx, e.Fraction, e.Share)
 	}()
 }
 

@@ -83,7 +83,7 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 	if err := a.close(); err != nil {
 		return nil, err
 	}
-	res.input = a.total()
+	res.input = a.split.primary()
 	for _, o := range a.outs {
 		res.output = append(res.output, o.count)
 	}

@@ -32,6 +32,9 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	if chunks.empty() {
 		return nil // what there was to do, the runner has done
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a.split.cancel = cancel
 	timers := map[timerKey][]byte{}
 	b := bundle.Start(ctx, h, bundle.Spec{
 		Descriptor:    a.s.descriptor.Id,

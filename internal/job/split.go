@@ -10,6 +10,7 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/bundle"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
@@ -21,15 +22,23 @@ const commitNone = commit.None
 // answer its bundle is of no use.
 const splitTimeout = time.Minute
 
-// splitter gives back parts of a running bundle. What it gives back becomes
-// part of the bundle's own record: never before the primary commits.
+// splitGrace is how long a bundle may go on after its harness has failed to
+// split it: if it ends, how it ends is what counts.
+const splitGrace = 100 * time.Millisecond
+
+// splitter gives back parts of a running bundle. What is shared with others
+// goes to the core at once, see share.go; the rest becomes part of the bundle's
+// own record: never before the primary commits.
 type splitter struct {
 	a      *attempt
-	mu     sync.Mutex // also guards the attempt's transaction
+	tell   func(core.Event)
+	cancel context.CancelCauseFunc // of the attempt
+	mu     sync.Mutex              // also guards the attempt's transaction
 	b      *bundle.Bundle
 	asked  sync.WaitGroup // splits without an answer yet
 	source *chunks
 	roots  []*fnpb.DelayedBundleApplication
+	shared *shared // what remains after parts were shared; nil: all
 	err    error
 }
 
@@ -87,49 +96,71 @@ func (a *attempt) total() int64 {
 	return n
 }
 
-// split asks the harness to give back what is beyond each fraction. A harness
-// that cannot split, or a bundle that ends meanwhile, is no error.
-func (s *splitter) split(ctx context.Context, fractions []float64) {
-	for _, f := range fractions {
-		b := s.ask()
-		if b == nil || !s.splitOnce(ctx, b, f) {
-			return
-		}
+// split asks the harness to give back what is beyond a fraction. A harness that
+// cannot split, or a bundle that ends meanwhile, is no error.
+func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
+	b := s.ask()
+	if b == nil {
+		return
 	}
-}
-
-func (s *splitter) splitOnce(ctx context.Context, b *bundle.Bundle, fraction float64) bool {
 	defer s.asked.Done()
 	ctx, cancel := context.WithTimeout(ctx, splitTimeout)
 	defer cancel()
-	resp, err := b.Split(ctx, fraction, s.a.total(), nil)
+	s.mu.Lock()
+	estimate := s.input()
+	s.mu.Unlock()
+	resp, err := b.Split(ctx, fraction, estimate, nil)
+	if err != nil {
+		select {
+		case <-b.Done():
+			return
+		case <-time.After(splitGrace):
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		// Nobody knows what the harness did with the elements.
 		s.err = fmt.Errorf("split of a bundle: %w", err)
-		return false
+	case share:
+		s.err = s.share(resp)
+	default:
+		s.add(resp)
 	}
-	s.add(resp)
-	return s.err == nil
+	if s.err != nil {
+		s.cancel(s.err)
+	}
 }
 
 // add notes the outcome of a split.
 func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) {
 	s.roots = append(s.roots, resp.GetResidualRoots()...)
 	for _, c := range resp.GetChannelSplits() {
-		first := c.GetFirstResidualElement()
-		// There is one input port, and the Java SDK does not name it.
-		other := c.GetTransformId() != "" && c.GetTransformId() != s.source.port
-		if other || first < 0 || c.GetLastPrimaryElement() >= first {
-			s.err = fmt.Errorf("the harness answered a split with an impossible channel split: %v", c)
+		if s.err = s.check(c); s.err != nil {
 			return
 		}
-		s.source.mu.Lock()
-		if s.source.stop < 0 || first < s.source.stop {
-			s.source.stop = first
-		}
-		s.source.mu.Unlock()
+		s.stopAt(c.GetFirstResidualElement())
+	}
+}
+
+// check refuses a channel split that makes no sense.
+func (s *splitter) check(c *fnpb.ProcessBundleSplitResponse_ChannelSplit) error {
+	first := c.GetFirstResidualElement()
+	// There is one input port, and the Java SDK does not name it.
+	other := c.GetTransformId() != "" && c.GetTransformId() != s.source.port
+	if other || first < 0 || c.GetLastPrimaryElement() >= first {
+		return fmt.Errorf("the harness answered a split with an impossible channel split: %v", c)
+	}
+	return nil
+}
+
+// stopAt ends the bundle's input before element number first.
+func (s *splitter) stopAt(first int64) {
+	s.source.mu.Lock()
+	defer s.source.mu.Unlock()
+	if s.source.stop < 0 || first < s.source.stop {
+		s.source.stop = first
 	}
 }
 
@@ -142,42 +173,30 @@ func (s *splitter) residuals(own []*fnpb.DelayedBundleApplication) error {
 		return s.err
 	}
 	for _, root := range append(s.roots, own...) {
-		if err := s.residual(root); err != nil {
+		res, err := s.residual(root)
+		if err != nil {
 			return err
 		}
+		s.a.record.Residual = append(s.a.record.Residual, res)
 	}
-	if s.source.stop >= 0 && s.source.stop < s.a.total() {
+	if s.source.stop >= 0 && s.source.stop < s.input() {
 		return s.rest(s.source.stop)
 	}
 	return nil
 }
 
-// residual puts one application back to the stage's input.
-func (s *splitter) residual(root *fnpb.DelayedBundleApplication) error {
+// residual makes an input block of one application.
+func (s *splitter) residual(root *fnpb.DelayedBundleApplication) (commit.Residual, error) {
 	app := root.GetApplication()
-	var e coder.Element
-	n, err := s.a.s.input.scanner.Scan(app.GetElement(), &e)
+	if s.a.s.plan.Keyed {
+		return commit.Residual{}, fmt.Errorf("residual of transform %s: splittable and stateful at once is not supported", app.GetTransformId())
+	}
+	block, err := s.application(app)
 	if err != nil {
-		return fmt.Errorf("residual of transform %s is not an element of its input: %w", app.GetTransformId(), err)
-	}
-	if n != len(app.GetElement()) {
-		return fmt.Errorf("residual of transform %s has %d bytes too many", app.GetTransformId(), len(app.GetElement())-n)
-	}
-	if !s.a.s.plan.Splittable {
-		return fmt.Errorf("residual of transform %s, which is not splittable", app.GetTransformId())
-	}
-	id, err := s.a.r.blocks.put(app.GetElement(), nil)
-	if err != nil {
-		return err
-	}
-	end := newBuilder(nil, false, nil)
-	if s.a.s.plan.WindowedSides() {
-		if err := end.noteEnds(s.a.s.input, &e); err != nil {
-			return err
-		}
+		return commit.Residual{}, err
 	}
 	res := commit.Residual{
-		Block:   commit.Block{ID: id, Count: 1, Bytes: int64(len(app.GetElement())), Min: e.Timestamp, End: end.last},
+		Block:   block,
 		DelayMS: root.GetRequestedTimeDelay().AsDuration().Milliseconds(),
 		Hold:    commit.None,
 	}
@@ -185,25 +204,53 @@ func (s *splitter) residual(root *fnpb.DelayedBundleApplication) error {
 		res.Estimate = true
 		res.Hold = min(res.Hold, timestamp.FromTime(w.AsTime()))
 	}
-	if s.a.s.plan.Keyed {
-		return fmt.Errorf("residual of transform %s: splittable and stateful at once is not supported", app.GetTransformId())
-	}
-	s.a.record.Residual = append(s.a.record.Residual, res)
-	return nil
+	return res, nil
 }
 
-// rest puts the elements from index stop on back to the queue.
+// application makes a block of an element that the harness made.
+func (s *splitter) application(app *fnpb.BundleApplication) (commit.Block, error) {
+	var e coder.Element
+	n, err := s.a.s.input.scanner.Scan(app.GetElement(), &e)
+	if err != nil {
+		return commit.Block{}, fmt.Errorf("residual of transform %s is not an element of its input: %w", app.GetTransformId(), err)
+	}
+	if n != len(app.GetElement()) {
+		return commit.Block{}, fmt.Errorf("residual of transform %s has %d bytes too many", app.GetTransformId(), len(app.GetElement())-n)
+	}
+	if !s.a.s.plan.Splittable {
+		return commit.Block{}, fmt.Errorf("residual of transform %s, which is not splittable", app.GetTransformId())
+	}
+	var block commit.Block
+	b := newBuilder(s.a.r.blocks, false, func(made commit.Block) { block = made })
+	if err := s.put(b, &e); err != nil {
+		return commit.Block{}, err
+	}
+	return block, b.flush()
+}
+
+// put adds an element of the input to a builder.
+func (s *splitter) put(b *builder, e *coder.Element) error {
+	if s.a.s.plan.WindowedSides() {
+		if err := b.noteEnds(s.a.s.input, e); err != nil {
+			return err
+		}
+	}
+	return b.add(e.Raw, e.Timestamp)
+}
+
+// rest puts the elements from index stop on back to the queue, but for those
+// that were shared.
 func (s *splitter) rest(stop int64) error {
 	b := newBuilder(s.a.r.blocks, s.a.s.plan.Splittable || s.a.s.plan.Spread, func(b commit.Block) {
 		s.a.record.Residual = append(s.a.record.Residual, commit.Residual{Block: b, Hold: commit.None})
 	})
 	b.limit = s.a.r.maxInput(s.a.s.plan)
-	i := int64(0)
+	i, end := int64(0), s.input()
 	for _, l := range s.a.ev.Leases {
 		err := s.a.eachBlock(l, func(data []byte) error {
 			return s.a.s.input.eachElement(data, func(e *coder.Element) error {
-				if i++; i > stop {
-					return b.add(e.Raw, e.Timestamp)
+				if i++; i > stop && i <= end {
+					return s.put(b, e)
 				}
 				return nil
 			})

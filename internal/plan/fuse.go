@@ -80,6 +80,9 @@ func (f *fuser) choose(n *node) (*cut, []string) {
 	if f.g.o.NoFusion {
 		return nil, why
 	}
+	if p := f.g.producer[n.in.Collection]; p != nil && p.kind == pipeline.Impulse {
+		return nil, why // branches of a pipeline that only begin together run side by side
+	}
 	for _, c := range f.readers[n.in.Collection] {
 		if c.alone || c.env != n.env {
 			continue

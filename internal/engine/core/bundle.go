@@ -24,6 +24,7 @@ type bundle struct {
 	state   state
 	shards  []int
 	items   [][]item // by position in shards
+	spent   []item   // input before splits; an attempt may still read it
 	event   int      // TestStream event
 	record  *commit.Record
 	started int64 // processing time of the attempt
@@ -157,6 +158,7 @@ func (c *Core) durable(id uint64) {
 		}
 		c.drop(b.items[i])
 	}
+	c.drop(b.spent)
 	switch s.plan.Kind {
 	case plan.Impulse:
 		s.land(timestamp.Min)
@@ -184,6 +186,53 @@ func (b *bundle) nextTries() int {
 	return min(b.tries+1, maxTries)
 }
 
+// putBack queues what a bundle did not process.
+func (c *Core) putBack(s *stage, res commit.Residual, tries int) {
+	it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, since: c.now, tries: tries}
+	if res.DelayMS <= 0 {
+		it.ready = 0
+	}
+	if res.Estimate {
+		it.hold = res.Hold
+	}
+	s.push(res.Shard, it)
+}
+
+// handBack: a part of a running bundle's input goes back to the queue while the
+// bundle goes on with the rest.
+func (c *Core) handBack(e Split) {
+	b := c.current(e.Bundle, e.Attempt)
+	if b == nil || b.stage.plan.Keyed || len(b.items) != 1 {
+		if len(e.Made) > 0 {
+			c.emit(DropBlocks{IDs: e.Made}) // of an attempt that no longer counts
+		}
+		return
+	}
+	kept := map[uint64]bool{}
+	for _, p := range e.Primary {
+		kept[p.ID] = true
+	}
+	for _, r := range e.Residual {
+		kept[r.Block.ID] = true
+	}
+	s, hold := b.stage, commit.None
+	for _, it := range b.items[0] {
+		hold = min(hold, it.hold)
+		s.land(it.hold)
+		if !kept[it.block.ID] {
+			b.spent = append(b.spent, it)
+		}
+	}
+	b.items[0] = nil
+	for _, p := range e.Primary {
+		b.items[0] = append(b.items[0], item{block: p, hold: hold})
+		s.flight[hold]++
+	}
+	for _, r := range e.Residual {
+		c.putBack(s, r, min(b.tries+1, maxTries))
+	}
+}
+
 // apply routes what a durable record brought.
 func (c *Core) apply(r *commit.Record, tries int) {
 	s := c.stages[r.Stage]
@@ -192,14 +241,7 @@ func (c *Core) apply(r *commit.Record, tries int) {
 		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
 	}
 	for _, res := range r.Residual {
-		it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, tries: tries}
-		if res.DelayMS <= 0 {
-			it.ready = 0
-		}
-		if res.Estimate {
-			it.hold = res.Hold
-		}
-		s.push(res.Shard, it)
+		c.putBack(s, res, tries)
 	}
 	for _, o := range r.Outputs {
 		to := s.plan.Outputs[o.Port].Consumers[o.Consumer]
@@ -207,6 +249,6 @@ func (c *Core) apply(r *commit.Record, tries int) {
 			c.stages[to.Stage].sides[to.Side].seen = true
 			continue // side inputs keep their blocks outside the core
 		}
-		c.stages[to.Stage].push(o.Shard, item{block: o.Block, hold: o.Block.Min})
+		c.stages[to.Stage].push(o.Shard, item{block: o.Block, hold: o.Block.Min, since: c.now})
 	}
 }

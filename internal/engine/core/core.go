@@ -46,7 +46,7 @@ type Config struct {
 	// asked to checkpoint, where its output may be waited for.
 	BundleMS int64
 	// IdleSplitMS is how long a bundle must run before it is split for idle
-	// workers.
+	// workers. It is split again after twice the time, and so on.
 	IdleSplitMS int64
 }
 
@@ -57,7 +57,7 @@ const (
 	DefaultBundleElements = 1 << 20
 	DefaultBundleBytes    = 64 << 20
 	DefaultBundleMS       = 1000
-	DefaultIdleSplitMS    = 1000
+	DefaultIdleSplitMS    = 500
 )
 
 func (c Config) withDefaults() Config {
@@ -135,10 +135,18 @@ func (c *Core) connect(s *stage) {
 			t := c.stages[to.Stage]
 			if to.Side < 0 {
 				c.marks.Connect(src, to.Stage)
+				t.producers = append(t.producers, s.plan.Index)
 			} else {
 				t.sides[to.Side].producers = append(t.sides[to.Side].producers, src)
 			}
 		}
+	}
+}
+
+// Tick tells the time ahead of the next event. Nothing starts because of it.
+func (c *Core) Tick(nowMS int64) {
+	if !c.virtual {
+		c.now = max(c.now, nowMS)
 	}
 }
 
@@ -157,14 +165,14 @@ func (c *Core) Step(ev Event) []Effect {
 		c.finished(e.Record)
 	case BundleFailed:
 		c.failed(e)
+	case Split:
+		c.handBack(e)
 	case CommitDurable:
 		for _, id := range e.Bundles {
 			c.durable(id)
 		}
 	case ClockAdvanced:
-		if !c.virtual {
-			c.now = max(c.now, e.NowMS)
-		}
+		c.Tick(e.NowMS)
 	case Cancel:
 		c.finish(Finish{Cancelled: true})
 	}

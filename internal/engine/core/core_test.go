@@ -30,13 +30,15 @@ type world struct {
 	records  map[uint64]*commit.Record
 	reads    map[uint64]int64
 	now      int64
+	splits   map[Event]Split // to be told before the event
+	share    float64         // probability that a bundle is split
 }
 
 func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {
 	return &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), plan: p, core: New(p, cfg), leased: map[[2]int]uint64{},
 		live: map[uint64]int{}, read: make([]int64, len(p.Stages)), written: make([]int64, len(p.Stages)), fanout: 3,
-		records: map[uint64]*commit.Record{}, reads: map[uint64]int64{},
+		records: map[uint64]*commit.Record{}, reads: map[uint64]int64{}, splits: map[Event]Split{},
 	}
 }
 
@@ -64,8 +66,14 @@ func (w *world) tell(ev Event) {
 	for i := range before {
 		before[i] = w.core.Status(i).Output
 	}
-	if d, ok := ev.(CommitDurable); ok {
-		w.durable(d.Bundles)
+	switch e := ev.(type) {
+	case CommitDurable:
+		w.durable(e.Bundles)
+	case BundleFinished, BundleFailed:
+		if split, ok := w.splits[ev]; ok {
+			delete(w.splits, ev)
+			w.tell(split)
+		}
 	}
 	for _, eff := range w.core.Step(ev) {
 		w.carry(eff)
@@ -143,8 +151,17 @@ func (w *world) start(e StartBundle) {
 	if limit := w.core.cfg.InputBytes[s.Environment]; s.Kind == plan.SDK && limit > 0 && bytes > limit && blocks > 1 {
 		w.t.Fatalf("bundle %d of stage %d has %d bytes, more than its SDK takes", e.Bundle, e.Stage, bytes)
 	}
+	var split Split
+	shared := s.Kind == plan.SDK && !s.Keyed && n > 1 && w.rng.Float64() < w.share
+	if shared {
+		split, n = w.split(e, n)
+	}
 	if w.rng.Float64() < w.fail {
-		w.events = append(w.events, BundleFailed{Bundle: e.Bundle, Attempt: e.Attempt, Err: "boom"})
+		failed := BundleFailed{Bundle: e.Bundle, Attempt: e.Attempt, Err: "boom"}
+		w.events = append(w.events, failed)
+		if shared {
+			w.splits[failed] = split
+		}
 		return
 	}
 	r := &commit.Record{Stage: e.Stage, Bundle: e.Bundle, Attempt: e.Attempt}
@@ -160,11 +177,40 @@ func (w *world) start(e StartBundle) {
 	w.records[e.Bundle] = r
 	w.reads[e.Bundle] = n
 	w.events = append(w.events, BundleFinished{Record: r})
+	if shared {
+		w.splits[BundleFinished{Record: r}] = split
+	}
 	if w.rng.IntN(4) == 0 {
 		late := *r
 		late.Attempt--
 		w.events = append(w.events, BundleFinished{Record: &late})
 	}
+}
+
+// split gives a part of the n elements of a bundle away, and returns how many
+// remain.
+func (w *world) split(e StartBundle, n int64) (Split, int64) {
+	keep := w.rng.Int64N(n)
+	split, left := Split{Bundle: e.Bundle, Attempt: e.Attempt}, keep
+	made := func(count int64) commit.Block {
+		w.nextID++
+		w.live[w.nextID] = e.Stage
+		split.Made = append(split.Made, w.nextID)
+		return commit.Block{ID: w.nextID, Count: count, Bytes: count * 10, Min: timestamp.Min}
+	}
+	for _, b := range e.Leases[0].Blocks {
+		switch {
+		case left >= b.Count:
+			split.Primary = append(split.Primary, b)
+		case left == 0:
+			split.Residual = append(split.Residual, commit.Residual{Block: b, Hold: commit.None})
+		default:
+			split.Primary = append(split.Primary, made(left))
+			split.Residual = append(split.Residual, commit.Residual{Block: made(b.Count - left), Hold: commit.None})
+		}
+		left = max(0, left-b.Count)
+	}
+	return split, keep
 }
 
 func (w *world) output(r *commit.Record, port, consumer int, to plan.Consumer, n int64) {
@@ -209,6 +255,7 @@ func TestJobCompletes(t *testing.T) {
 			}
 			w := newWorld(t, seed, chain(), cfg)
 			w.fail = float64(seed%4) / 10
+			w.share = float64(seed%3) / 10
 			end := w.run()
 			if end.Err != "" || end.Cancelled {
 				t.Fatalf("finish = %+v", *end)

@@ -24,6 +24,17 @@ type (
 		Err       string
 		Permanent bool
 	}
+	// Split: a running attempt of a bundle without keys has given back a part of
+	// its input for others to process at once. From now on the bundle's input
+	// is Primary, also if it is tried again.
+	Split struct {
+		Bundle   uint64
+		Attempt  int
+		Primary  []commit.Block
+		Residual []commit.Residual
+		// Made are the blocks among them that were not the bundle's before.
+		Made []uint64
+	}
 	// CommitDurable: the records of these bundles have been applied.
 	CommitDurable struct{ Bundles []uint64 }
 	// ClockAdvanced tells the time.
@@ -35,6 +46,7 @@ type (
 func (Start) event()          {}
 func (BundleFinished) event() {}
 func (BundleFailed) event()   {}
+func (Split) event()          {}
 func (CommitDurable) event()  {}
 func (ClockAdvanced) event()  {}
 func (Cancel) event()         {}
@@ -72,13 +84,15 @@ type (
 	}
 	// Commit applies a record; the answer is CommitDurable.
 	Commit struct{ Record *commit.Record }
-	// SplitBundle asks the harness to give back a part of a running bundle, at
-	// each of the fractions of the remainder in turn. There is no answer: what
-	// was given back is in the bundle's record.
+	// SplitBundle asks the harness to give back what is beyond a fraction of
+	// what remains of a running bundle. If Share, the answer, if any, is Split:
+	// the rest goes to others at once. Otherwise there is none, and what was
+	// given back is in the bundle's record.
 	SplitBundle struct {
-		Bundle    uint64
-		Attempt   int
-		Fractions []float64
+		Bundle   uint64
+		Attempt  int
+		Fraction float64
+		Share    bool
 	}
 	// AbortBundle stops a running attempt; its answer will be ignored.
 	AbortBundle struct {

@@ -13,6 +13,9 @@ import (
 // be spread.
 const smallBundle = 256
 
+// maxSplitMS is the longest time between two attempts to split a bundle.
+const maxSplitMS = 1000
+
 // schedule starts all bundles that can start: retries first, then the deepest
 // stages, so that what has been begun is drained before more is begun.
 func (c *Core) schedule() {
@@ -85,17 +88,23 @@ func (c *Core) scheduleSpans(s *stage) {
 	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
 		return
 	}
-	ready, elements := 0, int64(0)
+	ready, elements, since := 0, int64(0), never
 	queue := s.shards[0].queue
 	for i := range queue {
 		if c.ready(s, &queue[i]) {
 			ready++
 			elements += queue[i].block.Count
+			since = min(since, queue[i].since)
 		}
 	}
 	share := free
+	s.gathering = 0
 	if elements < smallBundle && !s.plan.Spread && !s.plan.Splittable {
 		share = 1
+		if ready > 0 && c.gathers(s, since) {
+			s.gathering = since + gatherMS
+			return
+		}
 	}
 	for ready > 0 && free > 0 {
 		n := c.span(s, (ready+share-1)/share)
@@ -113,6 +122,23 @@ func (c *Core) bundleBytes(s *stage) int64 {
 		return min(n, c.cfg.BundleBytes)
 	}
 	return c.cfg.BundleBytes
+}
+
+// gatherMS is how long little input waits for more.
+const gatherMS = 50
+
+// gathers says whether little input that came first at since waits for what the
+// stages before are about to add to it. In a stream it does not: latency counts.
+func (c *Core) gathers(s *stage, since int64) bool {
+	if c.virtual || s.unbounded || c.now >= since+gatherMS {
+		return false
+	}
+	for _, i := range s.producers {
+		if p := c.stages[i]; p.inflight > 0 || p.blocks > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // span is how many of the first want ready blocks fit in a bundle.
@@ -242,24 +268,23 @@ func (c *Core) splitForIdle() {
 		idle := c.free(b.stage) > 0 && b.stage.blocks == 0
 		switch {
 		case b.stage.unbounded:
+			// Checkpoint. The rest waits for the commit: it may be a reader
+			// that must not go on before its past is finalized.
 			if c.now-b.started >= c.cfg.BundleMS<<min(b.tries, maxUnboundedTries) {
-				c.split(b, 0)
+				c.askSplit(b, 0, false)
 			}
-		case idle && b.stage.plan.Splittable:
-			// Half of what is left becomes a block of its own, and so does the
-			// other half: both go on side by side once this bundle, which ends
-			// here, is committed.
-			c.split(b, 0.5, 0)
 		case idle:
-			c.split(b, 0.5)
+			// Half of what is left goes to a worker that is idle.
+			c.askSplit(b, 0.5, true)
 		}
-		b.splitAt = c.now + c.cfg.IdleSplitMS<<b.tries
+		wait := max(c.cfg.IdleSplitMS<<b.tries, min(c.now-b.started, maxSplitMS))
+		b.splitAt = c.now + wait
 	}
 }
 
-func (c *Core) split(b *bundle, fractions ...float64) {
+func (c *Core) askSplit(b *bundle, fraction float64, share bool) {
 	b.asked = true
-	c.emit(SplitBundle{Bundle: b.id, Attempt: b.attempt, Fractions: fractions})
+	c.emit(SplitBundle{Bundle: b.id, Attempt: b.attempt, Fraction: fraction, Share: share})
 }
 
 // splittable says whether splitting a bundle gives something back: it must have
@@ -274,6 +299,9 @@ func (c *Core) wakeTime() int64 {
 	t := never
 	for _, s := range c.stages {
 		t = min(t, s.nextProc(c.now))
+		if s.gathering > c.now {
+			t = min(t, s.gathering)
+		}
 	}
 	for _, b := range c.bundles {
 		switch {

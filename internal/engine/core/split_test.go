@@ -17,8 +17,8 @@ func splitPlan(splittable bool) *plan.Plan {
 }
 
 // firstSplits runs n bundles that give everything back when they are split, and
-// returns how long each was left alone, and the fractions.
-func firstSplits(t *testing.T, p *plan.Plan, elements int64, n int) (waits []int64, fractions [][]float64) {
+// returns how long each was left alone, and the splits.
+func firstSplits(t *testing.T, p *plan.Plan, elements int64, n int) (waits []int64, splits []SplitBundle) {
 	c := New(p, Config{Slots: map[string]int{"e": 2}, IdleSplitMS: 100})
 	now := int64(0)
 	var started StartBundle
@@ -46,28 +46,28 @@ func firstSplits(t *testing.T, p *plan.Plan, elements int64, n int) (waits []int
 		begun := now
 		for split = nil; split == nil; {
 			if now += 50; now-begun > 100_000 {
-				return waits, fractions
+				return waits, splits
 			}
 			carry(c.Step(ClockAdvanced{NowMS: now}))
 		}
-		waits, fractions = append(waits, now-begun), append(fractions, split.Fractions)
+		waits, splits = append(waits, now-begun), append(splits, *split)
 		carry(c.Step(BundleFinished{Record: &commit.Record{Stage: 1, Bundle: started.Bundle, Attempt: started.Attempt,
 			Residual: []commit.Residual{{Block: started.Leases[0].Blocks[0], Hold: commit.None}}}}))
 	}
-	return waits, fractions
+	return waits, splits
 }
 
 // An element that takes longer to get going than a bundle is left alone gets
 // its time in the end.
 func TestSplitsWithoutProgressBackOff(t *testing.T) {
-	waits, fractions := firstSplits(t, splitPlan(true), 1, 4)
+	waits, splits := firstSplits(t, splitPlan(true), 1, 4)
 	for i, want := range []int64{100, 200, 400, 800} {
 		if waits[i] != want {
 			t.Errorf("bundle %d was split after %d ms, want %d", i, waits[i], want)
 		}
 	}
-	if len(fractions[0]) != 2 {
-		t.Errorf("a restriction was split at %v", fractions[0])
+	if s := splits[0]; s.Fraction != 0.5 || !s.Share {
+		t.Errorf("a restriction was split like %+v", s)
 	}
 }
 
@@ -75,7 +75,7 @@ func TestSplitOfElements(t *testing.T) {
 	if waits, _ := firstSplits(t, splitPlan(false), 1, 1); len(waits) > 0 {
 		t.Error("a bundle of one element was split")
 	}
-	if _, fractions := firstSplits(t, splitPlan(false), 2, 1); len(fractions) != 1 || len(fractions[0]) != 1 || fractions[0][0] == 0 {
-		t.Errorf("elements were split at %v", fractions)
+	if _, splits := firstSplits(t, splitPlan(false), 2, 1); len(splits) != 1 || splits[0].Fraction != 0.5 || !splits[0].Share {
+		t.Errorf("elements were split like %+v", splits)
 	}
 }

@@ -20,6 +20,7 @@ type item struct {
 	hold  timestamp.Time // what the block holds the watermark at
 	ready int64          // processing time before which it rests (residuals)
 	tries int            // see bundle.tries
+	since int64          // processing time at which it was queued
 }
 
 // shard is the part of a stage that one bundle can lease. A stage without keys
@@ -34,17 +35,22 @@ type shard struct {
 
 // stage is the state of one stage.
 type stage struct {
-	plan     *plan.Stage
-	shards   []shard
-	sides    []side
-	queued   int64 // elements in queues
-	blocks   int   // blocks in queues
-	inflight int   // bundles
+	plan   *plan.Stage
+	shards []shard
+	sides  []side
+	// producers are the stages that the main input comes from.
+	producers []int
+	queued    int64 // elements in queues
+	blocks    int   // blocks in queues
+	inflight  int   // bundles
 	// flight counts the holds of leased items, so that their minimum is known.
 	flight map[timestamp.Time]int
 	// unbounded: some collection of the stage is, so its output may be waited
 	// for while a bundle runs.
 	unbounded bool
+	// gathering is the processing time until which little input waits for more;
+	// 0 if it does not.
+	gathering int64
 	// event is the next TestStream event, for TestStream stages.
 	event int
 	// impulse: an Impulse stage has yet to fire.

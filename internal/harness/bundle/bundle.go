@@ -157,6 +157,8 @@ func (b *Bundle) Progress(ctx context.Context) ([]*pipepb.MonitoringInfo, error)
 // Split asks the SDK to give up part of the bundle: fraction of what remains
 // of about estimated elements, at one of the allowed positions if there are
 // any. An SDK that does not split, or not now, answers with an empty response.
+// An error means that it is not known what the SDK did with the input, unless
+// the bundle ends: then the SDK may just not know it any more.
 func (b *Bundle) Split(ctx context.Context, fraction float64, estimated int64, allowed []int64) (*fnpb.ProcessBundleSplitResponse, error) {
 	none := &fnpb.ProcessBundleSplitResponse{}
 	if !b.running() || b.spec.InputPort == "" {
@@ -177,7 +179,10 @@ func (b *Bundle) Split(ctx context.Context, fraction float64, estimated int64, a
 		},
 	})
 	if err != nil {
-		return none, ignoreRefusal(err)
+		if b.h.Traits().RefusesSplits {
+			err = ignoreRefusal(err)
+		}
+		return none, err
 	}
 	if s := r.GetProcessBundleSplit(); s != nil {
 		return s, nil

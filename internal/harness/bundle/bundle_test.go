@@ -508,8 +508,8 @@ func TestProgressSplitFinalizeMetrics(t *testing.T) {
 	if err != nil || len(split.GetChannelSplits()) != 1 || split.GetChannelSplits()[0].GetFirstResidualElement() != 10 {
 		t.Errorf("split %v, %v", split, err)
 	}
-	if split, err = b.Split(t.Context(), 0.25, 10, nil); err != nil || split == nil || len(split.GetChannelSplits()) != 0 {
-		t.Errorf("refused split %v, %v", split, err)
+	if split, err = b.Split(t.Context(), 0.25, 10, nil); err == nil || split == nil || len(split.GetChannelSplits()) != 0 {
+		t.Errorf("failed split %v, %v", split, err)
 	}
 	close(goOn)
 	res, err := wait(t, b)

@@ -107,7 +107,7 @@ func imageOf(env *pipepb.Environment) string {
 func traitsOf(l Language) fnapi.Traits {
 	switch l {
 	case TypeScript:
-		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true, RunningTotals: true}
+		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true, RunningTotals: true, RefusesSplits: true}
 	case Go:
 		return fnapi.Traits{TimersEndPerTransform: true}
 	}

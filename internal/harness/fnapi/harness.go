@@ -28,6 +28,10 @@ type Traits struct {
 	// (TypeScript: what is reset between bundles is only whether a metric is
 	// reported).
 	RunningTotals bool
+	// RefusesSplits: the harness answers to the split of a bundle that it does
+	// not run, not yet or no more, with an error (TypeScript; others have an
+	// empty answer).
+	RefusesSplits bool
 }
 
 // WorkerConfig describes a worker that is expected.

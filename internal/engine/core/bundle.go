@@ -223,8 +223,9 @@ func (c *Core) handBack(e Split) {
 			b.spent = append(b.spent, it)
 		}
 	}
-	b.items[0] = nil
+	b.items[0], b.elements = nil, 0
 	for _, p := range e.Primary {
+		b.elements += p.Count
 		b.items[0] = append(b.items[0], item{block: p, hold: hold})
 		s.flight[hold]++
 	}

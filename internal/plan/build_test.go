@@ -179,7 +179,7 @@ func TestGroupStrategy(t *testing.T) {
 		p.Add("make", urn.ParDo, "a", &pipepb.ParDoPayload{}, []string{p.Impulse("impulse")}, []string{made})
 		p.Runner("gbk", urn.GroupByKey, "gkv", made)
 		s := stageOf(t, build(t, p.Pipeline, c.o), "gbk")
-		if s.Group.Strategy != c.want || s.Barrier != (c.want == Shuffle) {
+		if s.Group.Strategy != c.want || s.Barrier == c.unbounded {
 			t.Errorf("%+v: %v", c, s.Group.Strategy)
 		}
 	}

@@ -101,11 +101,11 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	if err := d.r.prepare(j.id); err != nil {
 		return nil, err
 	}
-	cfg.Slots, cfg.InputBytes = map[string]int{}, map[string]int64{}
+	cfg.Slots, cfg.ComputeSlots, cfg.InputBytes = map[string]int{}, map[string]int{}, map[string]int64{}
 	for id, env := range d.r.environments() {
 		pool := d.pool(id, env)
 		d.r.pools[id] = pool
-		cfg.Slots[id] = pool.Slots()
+		cfg.Slots[id], cfg.ComputeSlots[id] = pool.Slots(), pool.ComputeSlots()
 		cfg.InputBytes[id] = pool.MaxInput()
 	}
 	d.core = core.New(j.plan, cfg)

@@ -34,6 +34,9 @@ type Config struct {
 	MaxAttempts int
 	// Slots is how many bundles may run at once, by environment id.
 	Slots map[string]int
+	// ComputeSlots is how many of those, if not zero, go to stages that never
+	// wait for the runner: more would not be faster.
+	ComputeSlots map[string]int
 	// RunnerSlots is how many bundles of runner stages may run at once.
 	RunnerSlots int
 	// BundleElements and BundleBytes limit the input of a bundle. At least one

@@ -7,11 +7,24 @@ import (
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
-// smallBundle is the number of elements below which the ready input of a stage
-// goes into one bundle: starting one costs more than it gains. It is not where
-// an element may be a lot of work: restrictions, and what the user has asked to
-// be spread.
-const smallBundle = 256
+// Below these sizes the ready input of a stage goes into one bundle: starting
+// another costs more than it gains. Not so where an element may be a lot of
+// work: restrictions, and what the user has asked to be spread. Where it meets
+// state it is at least some.
+const (
+	smallBytes    = 256 << 10
+	smallBundle   = 4096
+	smallStateful = 256
+)
+
+// small says whether that is true of so much input of the stage.
+func (s *stage) small(elements, bytes int64) bool {
+	limit := int64(smallBundle)
+	if s.plan.Keyed && s.plan.Kind == plan.SDK {
+		limit = smallStateful
+	}
+	return elements < limit && bytes < smallBytes && !s.plan.Spread && !s.plan.Splittable
+}
 
 // maxSplitMS is the longest time between two attempts to split a bundle.
 const maxSplitMS = 1000
@@ -57,8 +70,16 @@ func (c *Core) free(s *stage) int {
 	if s.plan.Kind != plan.SDK {
 		return c.cfg.RunnerSlots - c.running[""]
 	}
-	return max(c.cfg.Slots[s.plan.Environment], 1) - c.running[s.plan.Environment]
+	n := max(c.cfg.Slots[s.plan.Environment], 1)
+	if busy := c.cfg.ComputeSlots[s.plan.Environment]; busy > 0 && !s.asks() {
+		n = min(n, busy)
+	}
+	return n - c.running[s.plan.Environment]
 }
+
+// asks says whether bundles of the stage wait for answers of the runner while
+// they run.
+func (s *stage) asks() bool { return s.plan.Keyed || len(s.plan.SideInputs) > 0 }
 
 // mayStart holds for all kinds of bundle with elements.
 func (c *Core) mayStart(s *stage) bool {
@@ -88,18 +109,19 @@ func (c *Core) scheduleSpans(s *stage) {
 	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
 		return
 	}
-	ready, elements, since := 0, int64(0), never
+	ready, elements, bytes, since := 0, int64(0), int64(0), never
 	queue := s.shards[0].queue
 	for i := range queue {
 		if c.ready(s, &queue[i]) {
 			ready++
 			elements += queue[i].block.Count
+			bytes += queue[i].block.Bytes
 			since = min(since, queue[i].since)
 		}
 	}
 	share := free
 	s.gathering = 0
-	if elements < smallBundle && !s.plan.Spread && !s.plan.Splittable {
+	if s.small(elements, bytes) {
 		share = 1
 		if ready > 0 && c.gathers(s, since) {
 			s.gathering = since + gatherMS
@@ -173,13 +195,13 @@ func (c *Core) scheduleKeyed(s *stage) {
 	elements := c.mayStart(s)
 	mark := c.marks.Input(s.plan.Index)
 	var ready []int
-	var total int64
+	var total, bytes int64
 	for i := range s.shards {
 		sh := &s.shards[i]
 		if sh.leased {
 			continue
 		}
-		n := c.readyElements(s, sh)
+		n, size := c.readyElements(s, sh)
 		timers := sh.nextEvent <= mark || sh.nextProc <= c.procDue(s)
 		if s.plan.Barrier && len(sh.queue) > 0 {
 			timers = timers && elements // a shard's input goes before its timers
@@ -187,11 +209,13 @@ func (c *Core) scheduleKeyed(s *stage) {
 		if (elements && n > 0) || (timers && c.boundedSidesReady(s)) {
 			ready = append(ready, i)
 			total += n
+			bytes += size
 		}
 	}
+	small := s.small(total, bytes)
 	for len(ready) > 0 && free > 0 {
 		n := (len(ready) + free - 1) / free
-		if total < smallBundle {
+		if small {
 			n = len(ready)
 		}
 		c.launchShards(s, ready[:n], elements)
@@ -210,17 +234,19 @@ func (c *Core) procDue(s *stage) int64 {
 	return c.now
 }
 
-// readyElements counts the elements of a shard that may be processed.
-func (c *Core) readyElements(s *stage, sh *shard) (n int64) {
+// readyElements counts the elements of a shard that may be processed, and
+// their bytes.
+func (c *Core) readyElements(s *stage, sh *shard) (n, bytes int64) {
 	for i := range sh.queue {
 		it := &sh.queue[i]
 		if c.ready(s, it) {
 			n += max(it.block.Count, 1)
+			bytes += it.block.Bytes
 		} else if s.plan.Barrier {
-			return 0 // it is processed as a whole
+			return 0, 0 // it is processed as a whole
 		}
 	}
-	return n
+	return n, bytes
 }
 
 // take leases the first n ready items of a shard.

@@ -190,7 +190,9 @@ func (p *Pool) perWorkerDefault() int {
 	case TypeScript:
 		return 2
 	}
-	return min(8, max(2, 2*runtime.GOMAXPROCS(0)))
+	// With threads for all cores and some that wait for answers to state
+	// requests; those that come together travel together.
+	return min(16, max(8, 2*runtime.GOMAXPROCS(0)))
 }
 
 // Slots returns how many bundles the environment should get at a time.
@@ -199,6 +201,15 @@ func (p *Pool) Slots() int {
 		return 1 // so that someone asks and gets the error
 	}
 	return p.size() * p.perWorker()
+}
+
+// ComputeSlots returns how many bundles keep the environment busy if they do
+// not wait for the runner. More take turns on the cores, and are slower.
+func (p *Pool) ComputeSlots() int {
+	if p.broken != nil || p.target.Language == Python || p.target.Language == TypeScript {
+		return p.Slots()
+	}
+	return min(p.Slots(), p.size()*max(2, runtime.GOMAXPROCS(0)))
 }
 
 // MaxInput returns how many bytes of input a bundle of the environment may

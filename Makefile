@@ -42,7 +42,7 @@ bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS
 conformance: conformance-java conformance-python conformance-go conformance-typescript conformance-xlang ## every kit, whole
 
 .PHONY: conformance-python
-conformance-python: build setup-python ## Beam's Python tests (ARGS="-k REGEX")
+conformance-python: build setup-python ## Beam's Python tests (ARGS="--filter REGEX")
 	$(CONFORM) --kit python $(ARGS)
 
 .PHONY: conformance-java

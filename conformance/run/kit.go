@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +26,9 @@ type test struct {
 // runKit runs a kit against an endpoint and returns what its tests gave; only, when not nil, names those to run.
 func runKit(ctx context.Context, o options, endpoint string, only []string) (cases.Results, error) {
 	tests, err := runTests(ctx, o, endpoint, only)
+	for i := range tests { // what is kept does not say where the repository was
+		tests[i].Reason = strings.ReplaceAll(tests[i].Reason, o.root+string(filepath.Separator), "")
+	}
 	return results(tests), err
 }
 

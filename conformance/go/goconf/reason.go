@@ -7,6 +7,7 @@ import (
 
 const (
 	reasonLimit = 400
+	causeLines  = 6 // of an error's innermost cause, the stack left out
 	outputLimit = 6000
 )
 
@@ -55,20 +56,18 @@ func reasonOf(out []string) string {
 	}
 	for i := len(msg) - 1; i >= 0; i-- {
 		if strings.HasPrefix(msg[i], "caused by:") {
-			rest := msg[i+1:]
-			if len(rest) > 6 { // a traceback: its end says most
-				rest = rest[len(rest)-2:]
-			}
-			return clip(strings.Join(rest, " | "), reasonLimit)
+			msg = msg[i+1:]
+			break
 		}
 	}
-	if len(msg) > 4 {
-		msg = msg[:4]
+	if len(msg) > causeLines {
+		msg = msg[:causeLines]
 	}
 	return clip(strings.Join(msg, " | "), reasonLimit)
 }
 
-// jobMessage returns the lines from the one that says that a job failed; nil without such a line.
+// jobMessage returns the lines from the one that says that a job failed, up to the first stack trace; nil without
+// such a line.
 func jobMessage(out []string) (msg []string) {
 	for i, l := range out {
 		if !jobFailed.MatchString(l) {
@@ -76,8 +75,12 @@ func jobMessage(out []string) (msg []string) {
 		}
 		for _, l := range out[i:] {
 			t := strings.TrimSpace(l)
-			if strings.HasPrefix(t, "goroutine ") || t == "FAIL" {
+			if t == "FAIL" || strings.HasPrefix(t, "goroutine ") {
 				break
+			}
+			before, _, stack := strings.Cut(t, " goroutine ")
+			if stack {
+				return append(msg, before)
 			}
 			if t != "" && !noise.MatchString(l) {
 				msg = append(msg, t)

@@ -117,6 +117,7 @@ func (c *Core) finished(r *commit.Record) {
 	c.running[b.stage.plan.Environment]--
 	b.state = committing
 	b.record = r
+	b.stage.observe(b.elements, c.now-b.started)
 	c.emit(Commit{Record: r})
 }
 

@@ -42,6 +42,9 @@ type Config struct {
 	// BundleElements and BundleBytes limit the input of a bundle. At least one
 	// block is always taken.
 	BundleElements, BundleBytes int64
+	// BundleTargetMS is how long a bundle should take: from what bundles of a
+	// stage have taken, the number of elements of the next ones is chosen.
+	BundleTargetMS int64
 	// InputBytes limits the input of a bundle further, by environment id, for
 	// SDKs that take no more; zero is no limit.
 	InputBytes map[string]int64
@@ -59,6 +62,7 @@ const (
 	DefaultMaxAttempts    = 4
 	DefaultBundleElements = 1 << 20
 	DefaultBundleBytes    = 64 << 20
+	DefaultBundleTargetMS = 10_000
 	DefaultBundleMS       = 1000
 	DefaultIdleSplitMS    = 500
 )
@@ -78,6 +82,7 @@ func (c Config) withDefaults() Config {
 	c.RunnerSlots = max(c.RunnerSlots, 1)
 	def(&c.BundleElements, DefaultBundleElements)
 	def(&c.BundleBytes, DefaultBundleBytes)
+	def(&c.BundleTargetMS, DefaultBundleTargetMS)
 	def(&c.BundleMS, DefaultBundleMS)
 	def(&c.IdleSplitMS, DefaultIdleSplitMS)
 	return c

@@ -306,3 +306,22 @@ func TestCancelAbortsWhatRuns(t *testing.T) {
 		t.Errorf("effects after the end = %v", effs)
 	}
 }
+
+func TestBundlesAdaptToTheirDuration(t *testing.T) {
+	c := New(chain(), Config{BundleTargetMS: 1000})
+	s := c.stages[1]
+	if n := c.bundleElements(s); n != DefaultBundleElements {
+		t.Errorf("before any bundle: %d elements", n)
+	}
+	s.observe(200, 2000) // 10 ms for each element
+	if n := c.bundleElements(s); n != 100 {
+		t.Errorf("at 10 ms an element and 1 s a bundle: %d elements, want 100", n)
+	}
+	s.observe(1, 60_000)
+	s.observe(1, 60_000)
+	s.observe(1, 60_000)
+	s.observe(1, 60_000)
+	if n := c.bundleElements(s); n < 1 || n > 10 {
+		t.Errorf("at a minute an element: %d elements, want a few", n)
+	}
+}

@@ -138,6 +138,15 @@ func (c *Core) scheduleSpans(s *stage) {
 	}
 }
 
+// bundleElements is how many elements of input a bundle of the stage may have:
+// so many that it takes about as long as a bundle should.
+func (c *Core) bundleElements(s *stage) int64 {
+	if s.pace == 0 {
+		return c.cfg.BundleElements
+	}
+	return min(c.cfg.BundleElements, max(1, int64(s.pace*float64(c.cfg.BundleTargetMS))))
+}
+
 // bundleBytes is how many bytes of input a bundle of the stage may have.
 func (c *Core) bundleBytes(s *stage) int64 {
 	if n := c.cfg.InputBytes[s.plan.Environment]; n > 0 && s.plan.Kind == plan.SDK {
@@ -166,7 +175,7 @@ func (c *Core) gathers(s *stage, since int64) bool {
 // span is how many of the first want ready blocks fit in a bundle.
 func (c *Core) span(s *stage, want int) int {
 	var elements, bytes int64
-	n, limit := 0, c.bundleBytes(s)
+	n, limit, most := 0, c.bundleBytes(s), c.bundleElements(s)
 	for i := range s.shards[0].queue {
 		it := &s.shards[0].queue[i]
 		if n == want {
@@ -177,7 +186,7 @@ func (c *Core) span(s *stage, want int) int {
 		}
 		elements += it.block.Count
 		bytes += it.block.Bytes
-		if n > 0 && (elements > c.cfg.BundleElements || bytes > limit) {
+		if n > 0 && (elements > most || bytes > limit) {
 			break
 		}
 		n++
@@ -261,11 +270,11 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 	leased := append([]int(nil), shards...)
 	if elements {
 		var count, bytes int64
-		limit := c.bundleBytes(s)
+		limit, most := c.bundleBytes(s), c.bundleElements(s)
 		for i, sh := range leased {
 			n := 0
 			for _, it := range s.shards[sh].queue {
-				full := count > 0 && (count+it.block.Count > c.cfg.BundleElements || bytes+it.block.Bytes > limit)
+				full := count > 0 && (count+it.block.Count > most || bytes+it.block.Bytes > limit)
 				if full && !s.plan.Barrier {
 					break
 				}

@@ -51,6 +51,9 @@ type stage struct {
 	// gathering is the processing time until which little input waits for more;
 	// 0 if it does not.
 	gathering int64
+	// pace is how many elements a bundle processes in a millisecond, lately; 0
+	// when it is not known.
+	pace float64
 	// event is the next TestStream event, for TestStream stages.
 	event int
 	// impulse: an Impulse stage has yet to fire.
@@ -74,6 +77,22 @@ func newStage(p *plan.Stage, shards int, windowings map[string]*window.Strategy)
 	}
 	s.impulse = p.Kind == plan.Impulse
 	return s
+}
+
+// paceFromMS is the duration from which a bundle says something about the pace
+// of its stage: below, it is mostly the cost of a bundle.
+const paceFromMS = 100
+
+// observe notes how long a bundle took, recent ones counting half.
+func (s *stage) observe(elements, ms int64) {
+	if ms < paceFromMS || elements == 0 {
+		return
+	}
+	pace := float64(elements) / float64(ms)
+	if s.pace > 0 {
+		pace = (s.pace + pace) / 2
+	}
+	s.pace = pace
 }
 
 // push puts an item at the end of a shard's queue.

@@ -56,6 +56,7 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 			a.reader.Close()
 		}
 		if err != nil {
+			a.s.failures.Add(1)
 			a.discard()
 		}
 	}()

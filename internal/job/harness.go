@@ -44,6 +44,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 		Output:        a.receive,
 		DataOutputs:   a.s.dataOutputs(),
 		TimerFamilies: a.s.timerFamilies(),
+		CacheTokens:   a.cacheTokens(pool.Size() == 1),
 		Timer: func(transform, family string, data []byte) error {
 			k := timerKey{transform, family}
 			if a.s.timers[k] == nil {

@@ -3,6 +3,7 @@ package job
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -45,6 +46,7 @@ type stage struct {
 	strategy   *window.Strategy // of the input
 	reducer    *reduce.Reducer  // Group stages with the Reduce strategy
 	merge      *mergeFn         // Group stages with a custom merging WindowFn
+	failures   atomic.Int64     // attempts that failed
 }
 
 // collection is a plan.Collection with its coders parsed.

@@ -159,8 +159,8 @@ func (p *Pool) Harnesses() []*fnapi.Harness {
 	return hs
 }
 
-// size returns how many workers the pool runs at most.
-func (p *Pool) size() int {
+// Size returns how many workers the pool runs at most.
+func (p *Pool) Size() int {
 	switch {
 	case p.opts.WorkersPerEnvironment > 0:
 		return p.opts.WorkersPerEnvironment
@@ -183,7 +183,7 @@ func (p *Pool) perWorker() int {
 func (p *Pool) perWorkerDefault() int {
 	switch p.target.Language {
 	case Python:
-		if p.target.Kind == Process || p.size() > 1 {
+		if p.target.Kind == Process || p.Size() > 1 {
 			return 2
 		}
 		return 4
@@ -200,7 +200,7 @@ func (p *Pool) Slots() int {
 	if p.broken != nil {
 		return 1 // so that someone asks and gets the error
 	}
-	return p.size() * p.perWorker()
+	return p.Size() * p.perWorker()
 }
 
 // ComputeSlots returns how many bundles keep the environment busy if they do
@@ -267,7 +267,7 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 		}
 	}
 	busy := best == nil || best.load > 0
-	if busy && p.starting < p.getters && len(p.live)+p.starting < p.size() && p.failures < failuresMax {
+	if busy && p.starting < p.getters && len(p.live)+p.starting < p.Size() && p.failures < failuresMax {
 		p.starting++
 		p.wg.Add(1)
 		go p.start(backoff(p.failures))

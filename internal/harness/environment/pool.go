@@ -209,7 +209,7 @@ func (p *Pool) ComputeSlots() int {
 	if p.broken != nil || p.target.Language == Python || p.target.Language == TypeScript {
 		return p.Slots()
 	}
-	return min(p.Slots(), p.size()*max(2, runtime.GOMAXPROCS(0)))
+	return min(p.Slots(), p.Size()*max(2, runtime.GOMAXPROCS(0)))
 }
 
 // MaxInput returns how many bytes of input a bundle of the environment may

@@ -385,6 +385,8 @@ type splitting struct {
 type answer struct {
 	split *fnpb.ProcessBundleSplitResponse
 	err   string
+	// silent: there is none.
+	silent bool
 }
 
 type progress struct {
@@ -448,6 +450,9 @@ func (s *splitting) other(req *fnpb.InstructionRequest) *fnpb.InstructionRespons
 			resp.split = channelSplit(p.port, int64(p.stop-1), int64(p.stop))
 		}
 	}
+	if resp.silent {
+		return fakesdk.Silent
+	}
 	if resp.err != "" {
 		return &fnpb.InstructionResponse{Error: resp.err}
 	}
@@ -480,6 +485,16 @@ func TestSplits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A harness that has been asked to split and does not say whether it did might
+// have left out elements.
+func TestUnansweredSplit(t *testing.T) {
+	defer job.SetSplitTimeout(200 * time.Millisecond)()
+	s := &splitting{answer: func(*progress, *fnpb.ProcessBundleSplitRequest_DesiredSplit, string) answer {
+		return answer{silent: true}
+	}}
+	newRig(t).fails(&sdk{elements: 20, use: s.use, other: s.other}, "split of a bundle")
 }
 
 func TestLyingSplits(t *testing.T) {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/bundle"
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 )
@@ -20,7 +22,7 @@ const commitNone = commit.None
 
 // splitTimeout is how long a harness may take to answer a split. Without the
 // answer its bundle is of no use.
-const splitTimeout = time.Minute
+var splitTimeout = time.Minute // a variable for tests
 
 // splitGrace is how long a bundle may go on after its harness has failed to
 // split it: if it ends, how it ends is what counts.
@@ -110,10 +112,11 @@ func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
 	estimate := s.input()
 	s.mu.Unlock()
 	resp, err := b.Split(ctx, fraction, estimate, nil)
-	if err != nil {
+	var refused *fnapi.SDKError
+	if errors.As(err, &refused) {
 		select {
 		case <-b.Done():
-			return
+			return // the SDK did not split, maybe because it was over
 		case <-time.After(splitGrace):
 		}
 	}

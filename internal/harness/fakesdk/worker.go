@@ -22,6 +22,9 @@ const inboxLen = 20
 // ErrSilent makes a bundle end without any response.
 var ErrSilent = errors.New("no response")
 
+// Silent as the result of Config.Other is no response.
+var Silent = &fnpb.InstructionResponse{}
+
 // Config describes a worker.
 type Config struct {
 	// Target is the address of the Fn API.
@@ -146,6 +149,9 @@ func (w *Worker) other(req *fnpb.InstructionRequest) {
 	}
 	if r == nil {
 		r = &fnpb.InstructionResponse{Error: fmt.Sprintf("unknown instruction %T", req.GetRequest())}
+	}
+	if r == Silent {
+		return
 	}
 	r.InstructionId = req.GetInstructionId()
 	w.Respond(r)

@@ -119,7 +119,7 @@ func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
 		if s.reducer, err = reduce.New(s.strategy); err != nil {
 			return nil, err
 		}
-		if !ps.Input.Bounded {
+		if !ps.Barrier { // elements come in bundles by accident
 			s.reducer.OneByOne()
 		}
 	}

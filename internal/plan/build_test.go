@@ -209,6 +209,31 @@ func TestTestStream(t *testing.T) {
 	}
 }
 
+// The Go SDK names the bare coder of a type of its own, and writes the elements
+// with the length in front that it always gives them.
+func TestTestStreamOfGo(t *testing.T) {
+	p := plantest.New()
+	p.Components.Coders["go"] = &pipepb.Coder{Spec: &pipepb.FunctionSpec{Urn: goCustomCoder}}
+	p.Components.Coders["lpgo"] = &pipepb.Coder{Spec: &pipepb.FunctionSpec{Urn: urn.CoderLengthPrefix}, ComponentCoderIds: []string{"go"}}
+	m := &pipepb.TestStreamPayload{CoderId: "go", Events: []*pipepb.TestStreamPayload_Event{{
+		Event: &pipepb.TestStreamPayload_Event_ElementEvent{ElementEvent: &pipepb.TestStreamPayload_Event_AddElements{
+			Elements: []*pipepb.TestStreamPayload_TimestampedElement{{EncodedElement: []byte("\x02hi")}},
+		}},
+	}}}
+	out := p.Collection("lpgo")
+	p.Add("stream", urn.TestStream, "", m, nil, []string{out})
+	p.ParDo("do", "a", out, "bytes")
+	plan := build(t, p.Pipeline, Options{})
+	s := stageOf(t, plan, "stream")
+	element := s.TestStream.GetEvents()[0].GetElementEvent().GetElements()[0].GetEncodedElement()
+	if !bytes.Equal(element, []byte("\x02hi")) {
+		t.Errorf("element %q", element)
+	}
+	if id := s.Outputs[0].Collection.ID; id != out {
+		t.Errorf("output %s, want %s without any recoding", id, out)
+	}
+}
+
 func TestStatefulPayload(t *testing.T) {
 	p := plantest.New()
 	m := &pipepb.ParDoPayload{

@@ -3,7 +3,9 @@
 
   kit.py HOST:PORT OUT.json [--only FILE] [--timeout SECONDS]
 
-Each case runs once for each way to get a Java worker. A case runs in a process
+Each case of this file runs once for each way to get a Java worker; those of
+pipelines.py, which are about the model and not about workers, run with the
+first only, where no JVM has to start. A case runs in a process
 of its own (kit.py case ...), so that a hang costs only that case.
 """
 import argparse
@@ -15,6 +17,8 @@ import socket
 import subprocess
 import sys
 import time
+
+import pipelines
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLASS_PATH = os.path.join(HERE, '..', 'java', 'target', 'classpath-portable')
@@ -84,6 +88,8 @@ CASES = {
     for f in (generate_sequence, count_per_element, distinct_in_windows, java_twice)
 }
 
+MODEL_CASES = pipelines.cases()
+
 
 def java(name, service):
   from apache_beam.transforms.external import JavaExternalTransform
@@ -101,9 +107,17 @@ def run_case(case, endpoint, service):
       '--environment_type=LOOPBACK',
       '--job_name=' + case,
   ])
-  with beam.Pipeline(options=options) as p:
+  p = beam.Pipeline(options=options)
+  check = None
+  if case in MODEL_CASES:
+    check = MODEL_CASES[case](p, pipelines.Java(service))
+  else:
     actual, expected = CASES[case](p, service)
     assert_that(actual, equal_to(expected))
+  result = p.run()
+  result.wait_until_finish()
+  if check:
+    check(result)
 
 
 class ExpansionService:
@@ -179,7 +193,10 @@ def main(argv):
   os.makedirs(logs, exist_ok=True)
   began, tests = time.time(), []
   for worker in WORKERS:
-    names = [c for c in CASES if only is None or worker + '::' + c in only]
+    cases = list(CASES)
+    if worker == 'external':
+      cases += [c for c in MODEL_CASES if c not in CASES]
+    names = [c for c in cases if only is None or worker + '::' + c in only]
     if not names:
       continue
     service = ExpansionService(worker, os.path.join(logs, worker + '-expansion.log'))

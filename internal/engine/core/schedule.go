@@ -71,10 +71,27 @@ func (c *Core) free(s *stage) int {
 		return c.cfg.RunnerSlots - c.running[""]
 	}
 	n := max(c.cfg.Slots[s.plan.Environment], 1)
+	n -= c.running[s.plan.Environment]
 	if busy := c.cfg.ComputeSlots[s.plan.Environment]; busy > 0 && !s.asks() {
-		n = min(n, busy)
+		n = min(n, busy-c.computing(s))
 	}
-	return n - c.running[s.plan.Environment]
+	return n
+}
+
+// computing is how many bundles keep the stage's environment busy. Where an
+// element may be a lot of work, one that takes long is taken to wait for the
+// world outside: others can use the time, and it might be them that it waits for.
+func (c *Core) computing(s *stage) int {
+	n := c.running[s.plan.Environment]
+	if !s.plan.Spread && !s.plan.Splittable {
+		return n
+	}
+	for _, b := range c.bundles {
+		if b.state == running && b.stage == s && c.now-b.started >= c.cfg.IdleSplitMS {
+			n--
+		}
+	}
+	return n
 }
 
 // asks says whether bundles of the stage wait for answers of the runner while

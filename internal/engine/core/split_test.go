@@ -79,3 +79,26 @@ func TestSplitOfElements(t *testing.T) {
 		t.Errorf("elements were split like %+v", splits)
 	}
 }
+
+// Bundles that take long leave their place to others where an element may be
+// waiting for something.
+func TestLongBundlesAreNotCounted(t *testing.T) {
+	for _, spread := range []bool{true, false} {
+		p := splitPlan(false)
+		p.Stages[1].Spread = spread
+		c := New(p, Config{Slots: map[string]int{"e": 4}, ComputeSlots: map[string]int{"e": 2}, IdleSplitMS: 100})
+		s := c.stages[1]
+		c.Tick(1)
+		for id := range uint64(2) {
+			s.push(0, item{block: commit.Block{ID: id, Count: 1}})
+			c.launch(s, []int{0}, [][]item{s.take(0, 1, func(*item) bool { return true })}, 0)
+		}
+		if n := c.free(s); n > 0 {
+			t.Errorf("spread %v: %d more bundles may start at once", spread, n)
+		}
+		c.Tick(101)
+		if n := c.free(s); spread && n != 2 || !spread && n > 0 {
+			t.Errorf("spread %v: %d more bundles may start later", spread, n)
+		}
+	}
+}

@@ -37,6 +37,7 @@ type attempt struct {
 	state  *table.State
 	timers *table.Timers
 	split  *splitter // SDK stages
+	sides  sidePins
 	// dropped counts elements that came too late.
 	dropped int64
 }

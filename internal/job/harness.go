@@ -403,7 +403,7 @@ func (a *attempt) sideState(req *fnpb.StateRequest, transform, local string, q s
 		if s.spec.Transform != transform || s.spec.Local != local {
 			continue
 		}
-		resp, err := s.read(q)
+		resp, err := s.read(q, &a.sides)
 		if err != nil {
 			return nil, err
 		}

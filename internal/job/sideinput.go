@@ -182,8 +182,41 @@ const (
 	sideKeysValues
 )
 
-// read answers a request.
-func (s *sideInput) read(q sideRequest) (*fnpb.StateGetResponse, error) {
+// sidePins are what one bundle has begun to read in pages: the pages that follow
+// are of the same content, whatever the side input becomes meanwhile. What is in
+// pages never changes, they only become more or are replaced.
+type sidePins struct {
+	mu    sync.Mutex
+	pages map[sidePin]pages
+}
+
+type sidePin struct {
+	side        *sideInput
+	kind        sideKind
+	window, key string
+}
+
+// pin returns the pages that a request is about: p, if it is the first.
+func (s *sidePins) pin(side *sideInput, q sideRequest, n int, p *pages) *pages {
+	if n == 0 && len(p.full) == 0 {
+		return p // there is one page
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := sidePin{side, q.kind, string(q.window), string(q.key)}
+	if n == 0 {
+		if s.pages == nil {
+			s.pages = map[sidePin]pages{}
+		}
+		s.pages[key] = *p
+	} else if old, ok := s.pages[key]; ok {
+		p = &old
+	}
+	return p
+}
+
+// read answers a request of the bundle with these pins.
+func (s *sideInput) read(q sideRequest, pins *sidePins) (*fnpb.StateGetResponse, error) {
 	n, err := pageNumber(q.token)
 	if err != nil {
 		return nil, err
@@ -209,7 +242,7 @@ func (s *sideInput) read(q sideRequest) (*fnpb.StateGetResponse, error) {
 			return &fnpb.StateGetResponse{}, nil
 		}
 	}
-	data, more := p.page(n)
+	data, more := pins.pin(s, q, n, p).page(n)
 	return pageResponse(data, n, more), nil
 }
 

@@ -20,8 +20,10 @@ import (
 
 const commitNone = commit.None
 
-// splitTimeout is how long a harness may take to answer a split. Without the
-// answer its bundle is of no use.
+// splitTimeout is how long a harness may take to answer a split once the bundle
+// is over. Without the answer its bundle is of no use. Before that it may take as
+// long as it likes: a worker of one thread, as TypeScript's, may answer only
+// between elements, and one element may take for ever.
 var splitTimeout = time.Minute // a variable for tests
 
 // splitGrace is how long a bundle may go on after its harness has failed to
@@ -106,7 +108,7 @@ func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
 		return
 	}
 	defer s.asked.Done()
-	ctx, cancel := context.WithTimeout(ctx, splitTimeout)
+	ctx, cancel := untilAfter(ctx, b.Done(), splitTimeout)
 	defer cancel()
 	s.mu.Lock()
 	estimate := s.input()
@@ -134,6 +136,26 @@ func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
 	if s.err != nil {
 		s.cancel(s.err)
 	}
+}
+
+// untilAfter returns a context that ends some time after done is closed.
+func untilAfter(ctx context.Context, done <-chan struct{}, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel(context.DeadlineExceeded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // add notes the outcome of a split.

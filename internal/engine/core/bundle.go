@@ -27,7 +27,7 @@ type bundle struct {
 	spent   []item   // input before splits; an attempt may still read it
 	event   int      // TestStream event
 	record  *commit.Record
-	started int64 // processing time of the attempt
+	started int64 // when the attempt was; like the next two, by the wall's clock
 	splitAt int64 // when it may be split (again)
 	retryAt int64
 	// elements of the input; asked: a split was asked for.
@@ -45,8 +45,11 @@ const (
 	maxUnboundedTries = 3
 )
 
-// Backoff between attempts: doubling from the first.
-const firstBackoffMS = 10
+// Backoff between attempts: doubling from the first to the longest.
+const (
+	firstBackoffMS = 10
+	maxBackoffMS   = 10_000
+)
 
 // launch starts the first attempt of a bundle.
 func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
@@ -75,8 +78,8 @@ func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
 func (c *Core) attempt(b *bundle) {
 	b.attempt++
 	b.state = running
-	b.started = c.now
-	b.splitAt = c.now + c.cfg.IdleSplitMS<<b.tries
+	b.started = c.wall
+	b.splitAt = c.wall + c.cfg.IdleSplitMS<<b.tries
 	c.running[b.stage.plan.Environment]++
 	e := StartBundle{
 		Bundle:    b.id,
@@ -117,7 +120,7 @@ func (c *Core) finished(r *commit.Record) {
 	c.running[b.stage.plan.Environment]--
 	b.state = committing
 	b.record = r
-	b.stage.observe(b.elements, c.now-b.started)
+	b.stage.observe(b.elements, c.wall-b.started)
 	c.emit(Commit{Record: r})
 }
 
@@ -135,9 +138,9 @@ func (c *Core) failed(e BundleFailed) {
 		return
 	}
 	b.state = waiting
-	b.retryAt = c.now
+	b.retryAt = c.wall
 	if !c.virtual {
-		b.retryAt += firstBackoffMS << (b.attempt - 1)
+		b.retryAt += min(int64(firstBackoffMS)<<min(b.attempt-1, 16), maxBackoffMS)
 	}
 }
 
@@ -216,7 +219,7 @@ func (c *Core) handBack(e Split) {
 	for _, r := range e.Residual {
 		kept[r.Block.ID] = true
 	}
-	s, hold := b.stage, commit.None
+	s, hold := b.stage, lastHold
 	for _, it := range b.items[0] {
 		hold = min(hold, it.hold)
 		s.land(it.hold)

@@ -99,6 +99,7 @@ type Core struct {
 	bundles map[uint64]*bundle
 	next    uint64
 	now     int64 // processing time, Unix ms
+	wall    int64 // the same, also if processing time is virtual
 	// virtual: the job has a TestStream, so processing time stands still but
 	// for what the TestStream advances it by.
 	virtual bool
@@ -153,6 +154,7 @@ func (c *Core) connect(s *stage) {
 
 // Tick tells the time ahead of the next event. Nothing starts because of it.
 func (c *Core) Tick(nowMS int64) {
+	c.wall = max(c.wall, nowMS)
 	if !c.virtual {
 		c.now = max(c.now, nowMS)
 	}
@@ -168,7 +170,7 @@ func (c *Core) Step(ev Event) []Effect {
 	switch e := ev.(type) {
 	case Start:
 		c.started = true
-		c.now = e.NowMS
+		c.now, c.wall = e.NowMS, e.NowMS
 	case BundleFinished:
 		c.finished(e.Record)
 	case BundleFailed:
@@ -180,6 +182,7 @@ func (c *Core) Step(ev Event) []Effect {
 			c.durable(id)
 		}
 	case ClockAdvanced:
+		c.woken = 0 // it has rung, be it too early
 		c.Tick(e.NowMS)
 	case Cancel:
 		c.finish(Finish{Cancelled: true})
@@ -210,7 +213,7 @@ func (c *Core) advance() {
 			c.finish(Finish{})
 			return
 		}
-		if c.wakeTime() == never {
+		if c.workTime() == never {
 			c.finish(Finish{Err: "the job is stuck: nothing runs and nothing is to come, but it is not complete: " + c.stuck()})
 			return
 		}

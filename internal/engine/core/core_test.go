@@ -30,8 +30,13 @@ type world struct {
 	records  map[uint64]*commit.Record
 	reads    map[uint64]int64
 	now      int64
-	splits   map[Event]Split // to be told before the event
-	share    float64         // probability that a bundle is split
+	splits   map[Event]Split         // to be told before the event
+	share    float64                 // probability that a bundle is split
+	wakeAt   int64                   // what the core has asked for and not been given
+	early    bool                    // the clock may come a little too early
+	timers   map[[2]int]commit.Shard // by stage and shard, as committed
+	budget   int                     // timers and residuals still to be made
+	begun    map[int]bool            // stages with a barrier that have started
 }
 
 func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {
@@ -39,6 +44,7 @@ func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), plan: p, core: New(p, cfg), leased: map[[2]int]uint64{},
 		live: map[uint64]int{}, read: make([]int64, len(p.Stages)), written: make([]int64, len(p.Stages)), fanout: 3,
 		records: map[uint64]*commit.Record{}, reads: map[uint64]int64{}, splits: map[Event]Split{},
+		timers: map[[2]int]commit.Shard{}, begun: map[int]bool{},
 	}
 }
 
@@ -49,7 +55,14 @@ func (w *world) run() *Finish {
 			w.t.Fatal("the job does not end")
 		}
 		if len(w.events) == 0 {
-			w.now += 1000
+			if w.wakeAt == 0 {
+				w.t.Fatal("nothing is under way and the core has not asked for the clock")
+			}
+			w.now = w.wakeAt
+			if w.early && w.rng.IntN(2) == 0 {
+				w.now--
+			}
+			w.wakeAt = 0
 			w.tell(ClockAdvanced{NowMS: w.now})
 			continue
 		}
@@ -75,6 +88,10 @@ func (w *world) tell(ev Event) {
 			w.tell(split)
 		}
 	}
+	if w.rng.IntN(4) == 0 {
+		w.now += w.rng.Int64N(100)
+	}
+	w.core.Tick(w.now)
 	for _, eff := range w.core.Step(ev) {
 		w.carry(eff)
 	}
@@ -102,7 +119,13 @@ func (w *world) durable(bundles []uint64) {
 			to := w.plan.Stages[r.Stage].Outputs[o.Port].Consumers[o.Consumer]
 			if to.Side < 0 {
 				w.written[to.Stage] += o.Block.Count
+				if w.begun[to.Stage] {
+					w.t.Fatalf("stage %d got input after it had begun with all of it", to.Stage)
+				}
 			}
+		}
+		for _, sh := range r.Shards {
+			w.timers[[2]int{r.Stage, sh.Shard}] = sh
 		}
 	}
 }
@@ -120,9 +143,65 @@ func (w *world) carry(eff Effect) {
 			}
 			delete(w.live, id)
 		}
+	case WakeAt:
+		w.wakeAt = e.AtMS
 	case Finish:
 		w.finished = &e
 	}
+}
+
+// stateful sets timers on the leased shards and fires those that are due; it
+// returns how many have fired.
+func (w *world) stateful(e StartBundle, r *commit.Record) (fired int64) {
+	for _, l := range e.Leases {
+		sh, ok := w.timers[[2]int{e.Stage, l.Shard}]
+		if !ok {
+			sh = commit.Shard{Shard: l.Shard, NextEvent: commit.None, NextProc: never, Hold: commit.None}
+		}
+		if sh.NextEvent <= e.Watermark {
+			fired++
+			sh.NextEvent, sh.Hold = commit.None, commit.None
+		}
+		if sh.NextProc <= e.ProcDueMS {
+			fired++
+			sh.NextProc = never
+		}
+		if w.budget > 0 && w.rng.IntN(2) == 0 {
+			w.budget--
+			if w.rng.IntN(2) == 0 {
+				sh.NextProc = e.NowMS + w.rng.Int64N(5000)
+			} else {
+				sh.NextEvent = []timestamp.Time{timestamp.Min, 0, timestamp.Max - 1, timestamp.Max}[w.rng.IntN(4)]
+				sh.Hold = min(sh.NextEvent, []timestamp.Time{timestamp.Min, 0, timestamp.Max}[w.rng.IntN(3)])
+				if w.rng.IntN(3) == 0 {
+					sh.Hold = commit.None
+				}
+			}
+		}
+		r.Shards = append(r.Shards, sh)
+	}
+	return fired
+}
+
+// residual leaves some of n elements for later and returns how many are done.
+func (w *world) residual(e StartBundle, r *commit.Record, n int64) int64 {
+	if n == 0 || w.budget == 0 || w.rng.IntN(2) == 0 {
+		return n
+	}
+	w.budget--
+	k := 1 + w.rng.Int64N(n)
+	w.nextID++
+	w.live[w.nextID] = e.Stage
+	res := commit.Residual{Block: commit.Block{ID: w.nextID, Count: k, Min: w.timestamp()}, DelayMS: w.rng.Int64N(3) * 700, Hold: commit.None}
+	if w.rng.IntN(2) == 0 {
+		res.Hold, res.Estimate = w.timestamp(), true
+	}
+	r.Residual = append(r.Residual, res)
+	return n - k
+}
+
+func (w *world) timestamp() timestamp.Time {
+	return []timestamp.Time{timestamp.Min, 0, timestamp.Max, timestamp.Max + 5}[w.rng.IntN(4)]
 }
 
 // start checks the leases and answers with success or failure, some answers
@@ -165,7 +244,15 @@ func (w *world) start(e StartBundle) {
 		return
 	}
 	r := &commit.Record{Stage: e.Stage, Bundle: e.Bundle, Attempt: e.Attempt}
-	out := n * w.fanout
+	var fired int64
+	switch {
+	case s.Kind == plan.SDK && s.Keyed:
+		fired = w.stateful(e, r)
+	case s.Kind == plan.SDK:
+		n = w.residual(e, r, n)
+	}
+	w.begun[e.Stage] = s.Barrier
+	out := n*w.fanout + fired
 	if s.Kind == plan.Impulse {
 		out = 1
 	}
@@ -227,7 +314,7 @@ func (w *world) output(r *commit.Record, port, consumer int, to plan.Consumer, n
 		}
 		r.Outputs = append(r.Outputs, commit.Output{
 			Port: port, Consumer: consumer, Shard: w.rng.IntN(shards),
-			Block: commit.Block{ID: w.nextID, Count: k, Bytes: k * 10, Min: timestamp.Min},
+			Block: commit.Block{ID: w.nextID, Count: k, Bytes: k * 10, Min: w.timestamp()},
 		})
 	}
 }
@@ -242,12 +329,13 @@ func chain() *plan.Plan {
 		{Index: 2, Name: "side", Kind: plan.SDK, Environment: "e", Input: coll("i"), Outputs: []*plan.Output{{Collection: coll("s"), Consumers: []plan.Consumer{to(4, 0)}}}},
 		{Index: 3, Name: "group", Kind: plan.Group, Keyed: true, Barrier: true, Group: &plan.GroupSpec{Strategy: plan.Shuffle}, Input: coll("r"), Outputs: []*plan.Output{{Collection: coll("g"), Consumers: []plan.Consumer{to(4, -1), to(5, -1)}}}},
 		{Index: 4, Name: "join", Kind: plan.SDK, Environment: "e", Input: coll("g"), SideInputs: []*plan.SideInput{{Collection: coll("s")}}},
-		{Index: 5, Name: "state", Kind: plan.SDK, Keyed: true, Environment: "e", Input: coll("g")},
+		{Index: 5, Name: "state", Kind: plan.SDK, Keyed: true, Environment: "e", Input: coll("g"), Outputs: []*plan.Output{{Collection: coll("t"), Consumers: []plan.Consumer{to(6, -1)}}}},
+		{Index: 6, Name: "group again", Kind: plan.Group, Keyed: true, Barrier: true, Group: &plan.GroupSpec{Strategy: plan.Shuffle}, Input: coll("t")},
 	}}
 }
 
 func TestJobCompletes(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(2000) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			cfg := Config{Shards: 4, MaxAttempts: 100, Slots: map[string]int{"e": 2}, RunnerSlots: 2}
 			if seed%2 == 1 {
@@ -256,6 +344,8 @@ func TestJobCompletes(t *testing.T) {
 			w := newWorld(t, seed, chain(), cfg)
 			w.fail = float64(seed%4) / 10
 			w.share = float64(seed%3) / 10
+			w.early = seed%5 == 0
+			w.budget = int(seed % 7)
 			end := w.run()
 			if end.Err != "" || end.Cancelled {
 				t.Fatalf("finish = %+v", *end)

@@ -55,7 +55,7 @@ func (c *Core) schedule() {
 func (c *Core) retry() {
 	var due []*bundle
 	for _, b := range c.bundles {
-		if b.state == waiting && b.retryAt <= c.now {
+		if b.state == waiting && b.retryAt <= c.wall {
 			due = append(due, b)
 		}
 	}
@@ -310,7 +310,7 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 func (c *Core) splitForIdle() {
 	var ids []uint64
 	for id, b := range c.bundles {
-		if b.state == running && splittable(b) && b.splitAt <= c.now {
+		if b.state == running && splittable(b) && b.splitAt <= c.wall {
 			ids = append(ids, id)
 		}
 	}
@@ -322,15 +322,15 @@ func (c *Core) splitForIdle() {
 		case b.stage.unbounded:
 			// Checkpoint. The rest waits for the commit: it may be a reader
 			// that must not go on before its past is finalized.
-			if c.now-b.started >= c.cfg.BundleMS<<min(b.tries, maxUnboundedTries) {
+			if c.wall-b.started >= c.cfg.BundleMS<<min(b.tries, maxUnboundedTries) {
 				c.askSplit(b, 0, false)
 			}
 		case idle:
 			// Half of what is left goes to a worker that is idle.
 			c.askSplit(b, 0.5, true)
 		}
-		wait := max(c.cfg.IdleSplitMS<<b.tries, min(c.now-b.started, maxSplitMS))
-		b.splitAt = c.now + wait
+		wait := max(c.cfg.IdleSplitMS<<b.tries, min(c.wall-b.started, maxSplitMS))
+		b.splitAt = c.wall + wait
 	}
 }
 
@@ -345,9 +345,9 @@ func splittable(b *bundle) bool {
 	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed && (b.stage.plan.Splittable || b.elements > 1)
 }
 
-// wakeTime is the earliest processing time at which something can become
-// ready by itself.
-func (c *Core) wakeTime() int64 {
+// workTime is the earliest processing time at which queued work or timers can
+// become ready by themselves.
+func (c *Core) workTime() int64 {
 	t := never
 	for _, s := range c.stages {
 		t = min(t, s.nextProc(c.now))
@@ -355,12 +355,19 @@ func (c *Core) wakeTime() int64 {
 			t = min(t, s.gathering)
 		}
 	}
+	return t
+}
+
+// bundleTime is when a bundle in flight next wants to be looked at, by the
+// wall's clock.
+func (c *Core) bundleTime() int64 {
+	t := never
 	for _, b := range c.bundles {
 		switch {
 		case b.state == waiting:
 			t = min(t, b.retryAt)
 		case b.state == running && splittable(b):
-			t = min(t, max(b.splitAt, c.now+1))
+			t = min(t, max(b.splitAt, c.wall+1))
 		}
 	}
 	return t
@@ -368,11 +375,14 @@ func (c *Core) wakeTime() int64 {
 
 // wake asks for the clock when it will be needed.
 func (c *Core) wake() {
-	t := c.wakeTime()
+	t := c.bundleTime()
+	if !c.virtual {
+		t = min(t, c.workTime())
+	}
 	if t == never {
 		return
 	}
-	t = max(t, c.now+1)
+	t = max(t, c.wall+1)
 	if t != c.woken {
 		c.woken = t
 		c.emit(WakeAt{AtMS: t})

@@ -95,8 +95,13 @@ func (s *stage) observe(elements, ms int64) {
 	s.pace = pace
 }
 
+// lastHold is the highest watermark of a stage with work left: at the end of
+// time consumers take their input for complete.
+const lastHold = timestamp.Max - 1
+
 // push puts an item at the end of a shard's queue.
 func (s *stage) push(shard int, it item) {
+	it.hold = min(it.hold, lastHold)
 	s.shards[shard].queue = append(s.shards[shard].queue, it)
 	s.queued += it.block.Count
 	s.blocks++
@@ -159,9 +164,13 @@ func (s *stage) work() timestamp.Time {
 	return t
 }
 
-// hold is the smallest hold of state and timers.
+// hold is the smallest hold of state and timers. Timers that ask for none still
+// keep the output from being complete.
 func (s *stage) hold() timestamp.Time {
 	t := commit.None
+	if s.timersLeft() {
+		t = lastHold
+	}
 	for i := range s.shards {
 		t = min(t, s.shards[i].hold)
 	}

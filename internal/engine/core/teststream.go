@@ -23,7 +23,8 @@ func (c *Core) nextTestEvent() bool {
 			port := TestStreamPort(s.plan, ev.WatermarkEvent.GetTag())
 			c.marks.SetPort(s.plan.Index, len(s.plan.Outputs), port, timestamp.Clamp(ev.WatermarkEvent.GetNewWatermark()))
 		case *pipepb.TestStreamPayload_Event_ProcessingTimeEvent:
-			c.now += ev.ProcessingTimeEvent.GetAdvanceDuration()
+			// Neither back, nor beyond the end of time.
+			c.now += max(0, min(ev.ProcessingTimeEvent.GetAdvanceDuration(), int64(timestamp.Max)-c.now))
 		}
 		c.passEvent(s)
 		return true
@@ -37,7 +38,7 @@ func (c *Core) leap() bool {
 	if !c.virtual || len(c.bundles) > 0 {
 		return false
 	}
-	t := c.wakeTime()
+	t := c.workTime()
 	if t == never || t <= c.now {
 		return false
 	}

@@ -56,6 +56,14 @@ func (b *blocks) order(id uint64) *arrival {
 	return b.live[id]
 }
 
+// has says whether a block is one of the job's.
+func (b *blocks) has(id uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.live[id]
+	return ok
+}
+
 func (b *blocks) drop(ids ...uint64) {
 	b.mu.Lock()
 	for _, id := range ids {

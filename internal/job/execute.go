@@ -40,6 +40,8 @@ type attempt struct {
 	sides  sidePins
 	// dropped counts elements that came too late.
 	dropped int64
+	// pages are the blocks of large iterables.
+	pages []uint64
 }
 
 // newAttempt prepares an attempt.
@@ -149,7 +151,7 @@ func (a *attempt) close() error {
 
 // discard drops the blocks of a failed attempt.
 func (a *attempt) discard() {
-	var ids []uint64
+	ids := a.pages
 	for _, o := range a.record.Outputs {
 		ids = append(ids, o.Block.ID)
 	}

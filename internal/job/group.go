@@ -71,13 +71,7 @@ func (a *attempt) pane(key []byte, f reduce.Firing, pane []byte) error {
 	}
 	for _, o := range a.outs {
 		err := o.emit(f.Timestamp, f.Window, 1, pane, func(dst []byte) ([]byte, error) {
-			dst = append(dst, key...)
-			dst = binary.BigEndian.AppendUint32(dst, uint32(f.Count))
-			err := f.Values(func(v []byte) error {
-				dst = append(dst, v...)
-				return nil
-			})
-			return dst, err
+			return a.appendIterable(append(dst, key...), f)
 		})
 		if err != nil {
 			return err

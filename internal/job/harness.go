@@ -363,6 +363,8 @@ func (a *attempt) State(_ context.Context, req *fnpb.StateRequest) (*fnpb.StateR
 	case *fnpb.StateKey_MultimapKeysValuesSideInput_:
 		q := k.MultimapKeysValuesSideInput
 		return a.sideState(req, q.GetTransformId(), q.GetSideInputId(), sideRequest{kind: sideKeysValues, window: q.GetWindow()})
+	case *fnpb.StateKey_Runner_:
+		return a.pagedState(req, k.Runner.GetKey())
 	case *fnpb.StateKey_BagUserState_:
 		return a.userState(req, k.BagUserState.GetKey())
 	case *fnpb.StateKey_MultimapUserState_:

@@ -160,6 +160,7 @@ func (a *assembler) group(s *Stage, n *node) {
 		a.plan.Environments[strategy.EnvironmentID] = a.g.p.Environment(strategy.EnvironmentID)
 	}
 	s.Keyed = true
+	s.Group.Paged = a.g.paged[n.outs[0].Collection]
 	// A bounded input is grouped as a whole also where its trigger may fire
 	// early: panes then do not depend on how the input came in bundles.
 	s.Barrier = s.Group.Strategy == Shuffle || !a.streaming(s.Input)

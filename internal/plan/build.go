@@ -35,5 +35,6 @@ func Build(p *pipeline.Pipeline, o Options) (*Plan, error) {
 	if err := g.sort(); err != nil {
 		return nil, err
 	}
+	g.pageIterables()
 	return assemble(g, fuse(g))
 }

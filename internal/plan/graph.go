@@ -54,6 +54,7 @@ type graph struct {
 	rename      map[string]string  // collections that are another one
 	producer    map[string]*node   // by collection
 	same        map[[2]string]bool // pairs of coders that were compared
+	paged       map[string]bool    // collections whose iterables may be state-backed
 }
 
 func newGraph(p *pipeline.Pipeline, o Options) (*graph, error) {
@@ -65,6 +66,7 @@ func newGraph(p *pipeline.Pipeline, o Options) (*graph, error) {
 		rename:      map[string]string{},
 		producer:    map[string]*node{},
 		same:        map[[2]string]bool{},
+		paged:       map[string]bool{},
 	}
 	for id := range p.Proto.GetComponents().GetTransforms() {
 		g.ids[id] = true
@@ -153,6 +155,11 @@ func (g *graph) wireCoder(collection string) (string, error) {
 	id, err := g.wire.Coder(g.collections[collection].GetCoderId())
 	if err != nil {
 		return "", fmt.Errorf("PCollection %q: %w", collection, err)
+	}
+	if g.paged[collection] {
+		kv := g.wire.Coders()[id].GetComponentCoderIds()
+		values := g.wire.Coders()[kv[1]].GetComponentCoderIds()
+		return g.wire.KV(kv[0], g.wire.StateBackedIterable(values[0])), nil
 	}
 	return g.plain(id), nil
 }

@@ -163,6 +163,9 @@ type GroupSpec struct {
 	Windowing  string // of the input
 	KeyCoder   string // wire coder ids
 	ValueCoder string
+	// Paged: all that read the output understand beam:coder:state_backed_iterable:v1,
+	// so that a large pane need not be in one piece.
+	Paged bool
 	// MergeEnvironment is the environment that merges windows of a custom
 	// WindowFn, empty for the standard ones.
 	MergeEnvironment string

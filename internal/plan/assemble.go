@@ -129,13 +129,17 @@ func (a *assembler) collection(id string) (*Collection, error) {
 		return c, nil
 	}
 	proto := a.g.collections[id]
-	coderID, err := a.g.wireCoder(id)
+	inner, err := a.g.wireCoder(id)
 	if err != nil {
 		return nil, err
 	}
+	coderID := inner
+	if a.g.paged[id] {
+		coderID = a.g.paging(inner)
+	}
 	window := a.g.strategy(id).CoderID
 	c := &Collection{
-		ID: id, Coder: coderID, WindowCoder: window,
+		ID: id, Coder: coderID, inner: inner, WindowCoder: window,
 		WindowedCoder: a.g.wire.Windowed(coderID, window),
 		Windowing:     proto.GetWindowingStrategyId(),
 		Bounded:       proto.GetIsBounded() == pipepb.IsBounded_BOUNDED,

@@ -152,7 +152,7 @@ func (b *descriptor) collections(s *Stage, c *cut) {
 			add(out.Collection, b.a.g.plain(b.a.g.collections[out.Collection].GetCoderId()))
 		}
 	}
-	add(s.Input.ID, s.Input.Coder)
+	add(s.Input.ID, s.Input.inner)
 	for _, side := range s.SideInputs {
 		add(side.Collection.ID, side.Collection.Coder)
 	}

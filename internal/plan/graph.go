@@ -156,12 +156,15 @@ func (g *graph) wireCoder(collection string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("PCollection %q: %w", collection, err)
 	}
-	if g.paged[collection] {
-		kv := g.wire.Coders()[id].GetComponentCoderIds()
-		values := g.wire.Coders()[kv[1]].GetComponentCoderIds()
-		return g.wire.KV(kv[0], g.wire.StateBackedIterable(values[0])), nil
-	}
 	return g.plain(id), nil
+}
+
+// paging returns a wire coder of KVs with iterables as they are on the data
+// stream where they may be state-backed: SDKs know that coder nowhere else.
+func (g *graph) paging(id string) string {
+	kv := g.wire.Coders()[id].GetComponentCoderIds()
+	values := g.wire.Coders()[kv[1]].GetComponentCoderIds()
+	return g.wire.KV(kv[0], g.wire.StateBackedIterable(values[0]))
 }
 
 // plain returns a coder of elements that an SDK cannot take for one of windowed

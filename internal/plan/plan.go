@@ -43,6 +43,7 @@ type Collection struct {
 	WindowedCoder string // coder id of windowed_value<Coder, WindowCoder>
 	Windowing     string // windowing strategy id
 	Bounded       bool
+	inner         string // wire coder id of the elements inside an SDK
 }
 
 // Stage is the unit of scheduling.

@@ -85,7 +85,11 @@ func (c *Core) sidesReady(s *stage, end timestamp.Time) bool {
 		if mark >= timestamp.Max || side.early && side.seen {
 			continue
 		}
-		if side.bounded || side.windowing == nil || mark <= side.windowing.SideEnd(end) {
+		if side.bounded || side.windowing == nil {
+			return false
+		}
+		// What is for the end of time may come until all is complete.
+		if last := side.windowing.SideEnd(end); mark <= last || last >= timestamp.EndOfGlobalWindow {
 			return false
 		}
 	}

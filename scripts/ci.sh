@@ -24,7 +24,7 @@ lint() { scripts/lint.sh; }
 unit() { go test -race ./...; }
 fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "$others"; }
 demo() { scripts/demo.sh; }
-kit() { go run ./conformance/run --serve bin/pharos --kit "$@"; }
+kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
 python() { kit python; }
 java() { kit java --slice ci; }
 typescript() { kit typescript; }

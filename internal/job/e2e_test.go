@@ -294,6 +294,31 @@ func TestFailureThatPasses(t *testing.T) {
 	}})
 }
 
+// An environment that cannot run ends the job in one line, before anything
+// starts.
+func TestEnvironmentThatCannotRun(t *testing.T) {
+	r := newRig(t)
+	p := r.pipeline()
+	p.Components.Environments["b"] = &pipepb.Environment{Urn: urn.EnvDocker}
+	j, err := r.m.Prepare(t.Context(), &jobpb.PrepareJobRequest{Pipeline: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.m.Run(t.Context(), j.ID()); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for e := range j.Events(t.Context()) {
+		text += e.Message.GetMessageText()
+	}
+	if st, _ := j.State(); st != jobpb.JobState_FAILED || !strings.HasPrefix(text, `transform use: environment "b": docker`) || strings.Contains(text, "\n") {
+		t.Errorf("%v %q", st, text)
+	}
+	if r.pool.started > 0 {
+		t.Errorf("%d workers were started", r.pool.started)
+	}
+}
+
 func TestDeadWorkerIsReplaced(t *testing.T) {
 	var died atomic.Bool
 	r := newRig(t)

@@ -164,7 +164,7 @@ func (p *Pool) Size() int {
 	switch {
 	case p.opts.WorkersPerEnvironment > 0:
 		return p.opts.WorkersPerEnvironment
-	case p.target.Kind == Process && p.target.Language == Python:
+	case p.broken == nil && p.target.Kind == Process && p.target.Language == Python:
 		return runtime.GOMAXPROCS(0) // one interpreter uses one core
 	}
 	return 1
@@ -216,6 +216,9 @@ func (p *Pool) ComputeSlots() int {
 // have: zero if any. Its SDK is given all of a bundle's input in one message,
 // and takes no larger ones.
 func (p *Pool) MaxInput() int64 {
+	if p.broken != nil {
+		return 0
+	}
 	t := traitsOf(p.target.Language)
 	if !t.SingleMessage || t.MaxMessageBytes == 0 {
 		return 0

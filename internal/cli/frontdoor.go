@@ -54,6 +54,8 @@ type Engine struct {
 	Jobs          server.Jobs
 	ServerOptions []grpc.ServerOption
 	Register      func(*grpc.Server)
+	// Options are the pipeline options that the engine looks at.
+	Options []*jobpb.PipelineOptionDescriptor
 	// Close ends all jobs and their workers.
 	Close func(context.Context) error
 }
@@ -133,7 +135,7 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 	if d.engine.Register != nil {
 		d.engine.Register(d.grpc)
 	}
-	jobserver.New(jobserver.Options{Jobs: d.jobs, Artifacts: artifacts, StagingEndpoint: d.jobEndpoint, Log: cfg.Log}).Register(d.grpc)
+	jobserver.New(jobserver.Options{Jobs: d.jobs, Artifacts: artifacts, Describe: d.engine.Options, StagingEndpoint: d.jobEndpoint, Log: cfg.Log}).Register(d.grpc)
 	jobpb.RegisterArtifactStagingServiceServer(d.grpc, &artifact.Staging{Store: artifacts})
 	jobpb.RegisterArtifactRetrievalServiceServer(d.grpc, &artifact.Retrieval{Store: artifacts})
 	pages, err := webui.Handler(d.jobs, cfg.Version, cfg.Log)

@@ -42,7 +42,7 @@ func (c *metricsCmd) Run(env *Env) error {
 	}
 	t := newTable(env.Stdout, "METRIC", "OF", "VALUE")
 	for _, m := range list {
-		t.row(metricName(m), m.Transform+m.PCollection, metricValue(m.Value))
+		t.row(metricName(m), m.Of(), metricValue(m.Value))
 	}
 	return t.flush()
 }

@@ -27,6 +27,8 @@ type runCmd struct {
 func (*runCmd) Help() string {
 	return `Starts a runner on free ports, runs the command with the flags that make its SDK use it, and waits for the command and its jobs. Flags that the command has already stay as they are. Where the SDK cannot be told from the command, say --sdk, or write {endpoint} where the command takes the job endpoint; it then gets no other flags.
 
+The command's process runs the pipeline's code itself (LOOPBACK), unless --env says where code of its language runs.
+
 Exits with the command's code; with 1 if that is 0 but a job failed; with 125 if the runner cannot start; with 126 or 127 if the command cannot be started.
 
 Examples:
@@ -34,6 +36,7 @@ Examples:
     pharos run -- python -m apache_beam.examples.wordcount --input in.txt --output counts
     pharos run -- go run ./wordcount --output counts.txt
     pharos run -- java -jar target/pipeline.jar
+    pharos run --env python="process:python -m apache_beam.runners.worker.sdk_worker_main" -- python my_pipeline.py
     pharos run -- ./my-launcher --beam-server={endpoint}`
 }
 
@@ -63,7 +66,7 @@ func (c *runCmd) Run(env *Env) error {
 	if err != nil {
 		return &exitError{exitNoRunner, fmt.Errorf("the runner cannot start: %w", err)}
 	}
-	p, err := prepare(c.Cmd, c.SDK, d.jobEndpoint)
+	p, err := prepare(c.Cmd, c.SDK, d.jobEndpoint, cfg.Overrides)
 	if err != nil {
 		d.close()
 		return &exitError{exitUsage, err}

@@ -81,8 +81,9 @@ type prepared struct {
 }
 
 // prepare adds an SDK's flags to a command. name is the SDK, or empty to
-// recognise it.
-func prepare(argv []string, name, endpoint string) (*prepared, error) {
+// recognise it. When overrides say where this SDK's code runs, it is not asked
+// to run it itself.
+func prepare(argv []string, name, endpoint string, overrides map[string]string) (*prepared, error) {
 	if slices.ContainsFunc(argv, func(a string) bool { return strings.Contains(a, placeholder) }) {
 		out := make([]string, len(argv))
 		for i, a := range argv {
@@ -94,7 +95,24 @@ func prepare(argv []string, name, endpoint string) (*prepared, error) {
 	if s == nil {
 		return nil, fmt.Errorf("cannot tell which SDK %q uses: say --sdk python, java, go or node, or put %s where the command takes the job endpoint", argv[0], placeholder)
 	}
-	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, s.flags(endpoint))), environ: s.environ(endpoint)}, nil
+	flags := s.flags(endpoint)
+	if s.overridden(overrides) {
+		flags = slices.DeleteFunc(flags, func(f string) bool { return strings.HasSuffix(f, loopback) })
+	}
+	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, flags)), environ: s.environ(endpoint)}, nil
+}
+
+// loopback ends the flag by which a program offers to be its own worker.
+const loopback = "=LOOPBACK"
+
+// overridden says whether an override replaces the environment that the SDK
+// gives its pipelines by default, a container.
+func (s *sdk) overridden(overrides map[string]string) bool {
+	language := s.name
+	if language == "node" {
+		language = "typescript"
+	}
+	return overrides[language] != "" || overrides["docker"] != ""
 }
 
 func find(argv []string, name string) *sdk {

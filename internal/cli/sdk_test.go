@@ -30,7 +30,7 @@ func TestPrepare(t *testing.T) {
 		{"", "anything --to={endpoint}", "anything --to=E:1"},
 		{"python", "pytest", "pytest" + py},
 	} {
-		p, err := prepare(strings.Fields(c.in), c.sdk, "E:1")
+		p, err := prepare(strings.Fields(c.in), c.sdk, "E:1", nil)
 		if err != nil {
 			t.Errorf("%s: %v", c.in, err)
 			continue
@@ -39,15 +39,23 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s\n  is run as %s\n  want      %s", c.in, got, c.want)
 		}
 	}
-	p, err := prepare([]string{"mvn", "exec:java", "-Dexec.args=--a"}, "", "E:1")
+	p, err := prepare([]string{"mvn", "exec:java", "-Dexec.args=--a"}, "", "E:1", nil)
 	if err != nil || !slices.Contains(p.argv, "-Dexec.args=--a"+java) {
 		t.Errorf("%q, %v", p.argv, err)
 	}
-	p, err = prepare([]string{"gradle", "run"}, "", "E:1")
+	p, err = prepare([]string{"gradle", "run"}, "", "E:1", nil)
 	if err != nil || !slices.Contains(p.argv, "--args="+java[1:]) {
 		t.Errorf("%q, %v", p.argv, err)
 	}
-	if p, err := prepare([]string{"ls"}, "", "E:1"); err == nil {
+	p, err = prepare([]string{"python", "x.py"}, "", "E:1", map[string]string{"python": "process:boot"})
+	if err != nil || strings.Contains(strings.Join(p.argv, " "), "LOOPBACK") {
+		t.Errorf("with an environment of its own: %q, %v", p.argv, err)
+	}
+	p, err = prepare([]string{"python", "x.py"}, "", "E:1", map[string]string{"java": "process:boot"})
+	if err != nil || !strings.HasSuffix(strings.Join(p.argv, " "), py) {
+		t.Errorf("with another language's environment: %q, %v", p.argv, err)
+	}
+	if p, err := prepare([]string{"ls"}, "", "E:1", nil); err == nil {
 		t.Errorf("ls is run as %q", p.argv)
 	}
 }
@@ -55,7 +63,7 @@ func TestPrepare(t *testing.T) {
 // TestTheUsersArgumentsStay: prepare does not write into the slice it gets.
 func TestTheUsersArgumentsStay(t *testing.T) {
 	argv := append(make([]string, 0, 8), "mvn", "-Dexec.args=a")
-	if _, err := prepare(argv, "", "E:1"); err != nil {
+	if _, err := prepare(argv, "", "E:1", nil); err != nil {
 		t.Fatal(err)
 	}
 	if argv[1] != "-Dexec.args=a" {

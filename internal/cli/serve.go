@@ -43,7 +43,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		TempDir: temp, MemoryBudget: c.Memory,
 	})
 	return &Engine{
-		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register,
+		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(),
 		Close: func(ctx context.Context) error {
 			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
 		},

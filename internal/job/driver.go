@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,6 +93,9 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 		counts: make([]stageCount, len(j.plan.Stages)),
 		clock:  time.NewTimer(math.MaxInt64),
 	}
+	if n := j.settings.maxAttempts; n > 0 {
+		cfg.MaxAttempts = n
+	}
 	if cfg.Shards <= 0 {
 		cfg.Shards = core.DefaultShards
 	}
@@ -102,9 +107,10 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 		return nil, err
 	}
 	cfg.Slots, cfg.ComputeSlots, cfg.InputBytes = map[string]int{}, map[string]int{}, map[string]int64{}
-	for id, env := range d.r.environments() {
-		pool := d.pool(id, env)
-		d.r.pools[id] = pool
+	if err := d.startPools(); err != nil {
+		return nil, err
+	}
+	for id, pool := range d.r.pools {
 		cfg.Slots[id], cfg.ComputeSlots[id] = pool.Slots(), pool.ComputeSlots()
 		cfg.InputBytes[id] = pool.MaxInput()
 	}
@@ -112,6 +118,22 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	d.committer = newCommitter(o.Store, d.tell)
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// startPools prepares the workers of all environments that have something to
+// do. Those that can never run are all named, one line each, with a transform
+// that needs them: the job ends before it does anything.
+func (d *driver) startPools() error {
+	var errs []error
+	envs := d.r.environments()
+	for _, id := range slices.Sorted(maps.Keys(envs)) {
+		pool := d.pool(id, envs[id])
+		if err := pool.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("transform %s: %w", d.r.userOf(id), err))
+		}
+		d.r.pools[id] = pool
+	}
+	return errors.Join(errs...)
 }
 
 // groupBudget is the part of the memory budget that one grouping may take:
@@ -132,10 +154,14 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 			env.Dependencies = deps
 		}
 	}
+	workers := o.WorkersPerEnvironment
+	if n := d.j.settings.workersPerEnvironment; n > 0 {
+		workers = n
+	}
 	return environment.NewPool(o.FnAPI, id, env, environment.Options{
-		Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: o.WorkersPerEnvironment,
+		Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
 		StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options,
-		Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.ID(), e) },
+		Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
 	})
 }
 
@@ -222,9 +248,17 @@ func (d *driver) failure(f *core.Finish) string {
 		text = fmt.Sprintf("%s\n(in one of the transforms %s)", text, strings.Join(names, ", "))
 	}
 	if f.Attempts > 1 {
-		text += fmt.Sprintf("\n(the bundle failed in %d attempts)", f.Attempts)
+		text += separator(text) + fmt.Sprintf("(the bundle failed in %d attempts)", f.Attempts)
 	}
 	return text
+}
+
+// separator keeps a remark on the line of a text that has only one.
+func separator(text string) string {
+	if strings.Contains(text, "\n") {
+		return "\n"
+	}
+	return " "
 }
 
 func now() int64 { return time.Now().UnixMilli() }
@@ -454,6 +488,10 @@ func (d *driver) saveProgress() {
 		switch {
 		case st.Complete:
 			p.State, p.Waiting = "done", ""
+		case d.end != nil && d.end.Stage == s:
+			p.State, p.Waiting, p.InFlight = "failed", "", 0
+		case d.end != nil:
+			p.State, p.Waiting, p.InFlight = "stopped", "", 0
 		case st.InFlight > 0:
 			p.State, p.Waiting = "running", ""
 		}

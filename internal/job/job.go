@@ -39,6 +39,7 @@ type Job struct {
 	state    jobpb.JobState_Enum
 	since    time.Time
 	metrics  jobMetrics
+	settings settings
 	driver   *driver         // while it runs
 	progress []StageProgress // the last
 	messages int
@@ -49,7 +50,7 @@ type StageProgress struct {
 	Stage           int
 	Name            string
 	Kind            string
-	State           string // waiting, running, done
+	State           string // waiting, running, done; failed or stopped where the job ended before
 	InputElements   int64  // committed
 	OutputElements  int64  // committed
 	PendingElements int64
@@ -262,7 +263,10 @@ func (j *Job) run(ctx context.Context) {
 	}()
 	d, err := newDriver(j, log)
 	if err != nil {
-		log.Error("job cannot start", "err", err)
+		log.Warn("job cannot start", "err", err)
+		if j.m.opts.Artifacts != nil {
+			j.m.opts.Artifacts.Drop(j.id)
+		}
 		j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, err.Error())
 		j.setState(jobpb.JobState_FAILED)
 		return

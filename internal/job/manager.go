@@ -109,7 +109,12 @@ func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job
 	if err != nil {
 		return nil, err
 	}
+	set, err := readSettings(req.GetPipelineOptions())
+	if err != nil {
+		return nil, err
+	}
 	j := newJob(m, newID(req.GetJobName()), req, p)
+	j.settings = set
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.trim()

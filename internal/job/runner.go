@@ -182,6 +182,16 @@ func (r *runner) environments() map[string]*pipepb.Environment {
 	return used
 }
 
+// userOf names a transform that runs in an environment.
+func (r *runner) userOf(env string) string {
+	for _, s := range r.plan.Stages {
+		if s.Kind == plan.SDK && s.Environment == env || s.Group != nil && s.Group.MergeEnvironment == env {
+			return s.Name
+		}
+	}
+	return "unknown"
+}
+
 // maxInput is how many bytes of input a bundle of a stage may have, 0 if any.
 // No block may be larger.
 func (r *runner) maxInput(ps *plan.Stage) int {

@@ -109,7 +109,7 @@ type StageProgress struct {
 	Stage           int
 	Name            string
 	Kind            string
-	State           string // waiting, running, done
+	State           string // waiting, running, done; failed or stopped where the job ended before
 	InputElements   int64
 	OutputElements  int64
 	PendingElements int64

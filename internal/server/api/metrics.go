@@ -25,15 +25,18 @@ type MetricsView struct {
 // Metric is one metric with its decoded value: a number, a Distribution, a
 // Gauge, a list, or, for what is unknown, the base64 of its payload.
 type Metric struct {
-	URN         string            `json:"urn"`
-	Type        string            `json:"type"`
-	Namespace   string            `json:"namespace,omitempty"` // user metrics
-	Name        string            `json:"name,omitempty"`
-	Transform   string            `json:"transform,omitempty"`
-	PCollection string            `json:"pcollection,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"` // all others
-	Value       any               `json:"value"`
-	User        bool              `json:"user"`
+	URN           string `json:"urn"`
+	Type          string `json:"type"`
+	Namespace     string `json:"namespace,omitempty"` // user metrics
+	Name          string `json:"name,omitempty"`
+	Transform     string `json:"transform,omitempty"`      // id
+	TransformName string `json:"transform_name,omitempty"` // as the pipeline's author knows it
+	PCollection   string `json:"pcollection,omitempty"`
+	// PCollectionName is the PCollection's name, as that of the transform.
+	PCollectionName string            `json:"pcollection_name,omitempty"`
+	Labels          map[string]string `json:"labels,omitempty"` // all others
+	Value           any               `json:"value"`
+	User            bool              `json:"user"`
 }
 
 // Distribution summarizes reported values.
@@ -42,6 +45,17 @@ type Distribution[T int64 | float64] struct {
 	Sum   T     `json:"sum"`
 	Min   T     `json:"min"`
 	Max   T     `json:"max"`
+}
+
+// Of is what the metric is about, by name where the pipeline has one.
+func (m Metric) Of() string {
+	switch {
+	case m.TransformName != "":
+		return m.TransformName
+	case m.PCollectionName != "":
+		return m.PCollectionName
+	}
+	return m.Transform + m.PCollection
 }
 
 // String writes a distribution on one line.
@@ -61,20 +75,29 @@ func (g Gauge[T]) String() string { return fmt.Sprint(g.Value) }
 // Metrics returns the metrics of a job, sorted by URN, transform and name.
 func Metrics(j server.Job) MetricsView {
 	attempted, committed := j.Metrics()
-	return MetricsView{Attempted: metrics(attempted), Committed: metrics(committed)}
+	c := j.Pipeline().GetComponents()
+	return MetricsView{Attempted: metrics(c, attempted), Committed: metrics(c, committed)}
 }
 
-func metrics(infos []*pipepb.MonitoringInfo) []Metric {
+// metrics decodes them, those of the pipeline's own code first.
+func metrics(c *pipepb.Components, infos []*pipepb.MonitoringInfo) []Metric {
 	out := make([]Metric, 0, len(infos))
 	for _, mi := range infos {
-		out = append(out, metric(mi))
+		m := metric(mi)
+		m.TransformName = c.GetTransforms()[m.Transform].GetUniqueName()
+		m.PCollectionName = c.GetPcollections()[m.PCollection].GetUniqueName()
+		out = append(out, m)
 	}
 	sort.SliceStable(out, func(a, b int) bool { return out[a].sortKey() < out[b].sortKey() })
 	return out
 }
 
 func (m Metric) sortKey() string {
-	return strings.Join([]string{m.URN, m.Transform, m.PCollection, m.Namespace, m.Name, fmt.Sprint(m.Labels)}, "\x00")
+	whose := "system"
+	if m.User {
+		whose = ""
+	}
+	return strings.Join([]string{whose, m.URN, m.Transform, m.PCollection, m.Namespace, m.Name, fmt.Sprint(m.Labels)}, "\x00")
 }
 
 func metric(mi *pipepb.MonitoringInfo) Metric {

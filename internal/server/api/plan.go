@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/pharos-beam/pharos/internal/plan"
@@ -82,7 +83,9 @@ func planOutput(o *plan.Output) PlanOutput {
 		if c.Side < 0 {
 			v.Consumers = append(v.Consumers, c.Stage)
 		} else {
-			v.Sides = append(v.Sides, c.Stage)
+			if !slices.Contains(v.Sides, c.Stage) {
+				v.Sides = append(v.Sides, c.Stage)
+			}
 		}
 	}
 	return v

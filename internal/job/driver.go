@@ -82,6 +82,11 @@ type (
 		err     error
 	}
 	reportWant struct{ done chan struct{} }
+	progressed struct {
+		bundle uint64
+		ex     *execution
+		set    *monitoring.Set
+	}
 )
 
 func newDriver(j *Job, log *slog.Logger) (*driver, error) {
@@ -272,6 +277,10 @@ func (d *driver) handle(x any) {
 		d.step(x)
 	case commitDone:
 		d.committed(x)
+	case progressed:
+		if d.running[x.bundle] == x.ex { // else it counts, if at all, in what is committed
+			d.setLive(x.bundle, x.set)
+		}
 	case reportWant:
 		d.saveProgress()
 		close(x.done)
@@ -445,7 +454,7 @@ func (d *driver) poll() {
 			for _, mi := range infos {
 				_ = set.Add(mi) // a malformed one is reported when the bundle ends
 			}
-			d.setLive(id, &set)
+			d.tell(progressed{id, ex, &set})
 		}()
 	}
 }
@@ -544,7 +553,5 @@ func (d *driver) close() {
 	if err := dropJob(tx, d.j.id); err != nil {
 		d.log.Warn("the job's state cannot be dropped", "err", err)
 	}
-	if d.j.m.opts.Artifacts != nil {
-		d.j.m.opts.Artifacts.Drop(d.j.id)
-	}
+	d.j.m.dropArtifacts(d.j.id)
 }

@@ -97,13 +97,17 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 // runSafely is run, with a broken invariant turned into a failure of this job
 // alone.
 func (a *attempt) runSafely(ctx context.Context) (res *result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			a.r.log.Error("internal error", "panic", p, "stack", string(debug.Stack()))
-			res, err = nil, fmt.Errorf("internal error of the runner: %v", p)
-		}
-	}()
+	defer a.r.guard(&err)
 	return a.run(ctx)
+}
+
+// guard turns a panic of its caller into an error. Whatever runs on a goroutine
+// that is not the attempt's own is guarded by itself.
+func (r *runner) guard(err *error) {
+	if p := recover(); p != nil {
+		r.log.Error("internal error", "panic", p, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("internal error of the runner: %v", p)
+	}
 }
 
 // open sets up outputs and state.

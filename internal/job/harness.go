@@ -37,11 +37,14 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	a.split.cancel = cancel
 	timers := map[timerKey][]byte{}
 	b := bundle.Start(ctx, h, bundle.Spec{
-		Descriptor:    a.s.descriptor.Id,
-		InputPort:     a.s.plan.InputPort,
-		Source:        chunks,
-		State:         a,
-		Output:        a.receive,
+		Descriptor: a.s.descriptor.Id,
+		InputPort:  a.s.plan.InputPort,
+		Source:     chunks,
+		State:      a,
+		Output: func(transform string, data []byte) (err error) {
+			defer a.r.guard(&err)
+			return a.receive(transform, data)
+		},
 		DataOutputs:   a.s.dataOutputs(),
 		TimerFamilies: a.s.timerFamilies(),
 		CacheTokens:   a.cacheTokens(pool.Size() == 1),
@@ -118,7 +121,8 @@ type chunks struct {
 func (c *chunks) empty() bool { return len(c.ready) == 0 && len(c.blocks) == 0 }
 
 // Next implements bundle.Source.
-func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
+func (c *chunks) Next(ctx context.Context) (next bundle.Chunk, err error) {
+	defer c.a.r.guard(&err)
 	if len(c.ready) > 0 {
 		next := c.ready[0]
 		c.ready = c.ready[1:]
@@ -134,7 +138,7 @@ func (c *chunks) Next(ctx context.Context) (bundle.Chunk, error) {
 	if err != nil {
 		return bundle.Chunk{}, fmt.Errorf("read block %d: %w", c.blocks[0], err)
 	}
-	next := bundle.Chunk{Transform: c.port, Data: data, Elements: c.counts[0]}
+	next = bundle.Chunk{Transform: c.port, Data: data, Elements: c.counts[0]}
 	c.sent += c.counts[0]
 	c.blocks, c.counts = c.blocks[1:], c.counts[1:]
 	if c.a.s.admits() {
@@ -320,7 +324,7 @@ func (a *attempt) setTimer(k timerKey, f *timerFamily, e *coder.TimerElement) er
 		return err
 	}
 	t := table.Timer{Transform: k.transform, Family: k.family, Key: e.Key, Tag: e.Tag,
-		Domain: table.EventTime, Fire: int64(e.Fire), Hold: e.Hold, Pane: e.Pane}
+		Domain: table.EventTime, Fire: int64(timestamp.Clamp(int64(e.Fire))), Hold: e.Hold, Pane: e.Pane}
 	if f.spec.Processing {
 		t.Domain = table.ProcessingTime
 		if a.r.virtual {

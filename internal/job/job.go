@@ -147,12 +147,16 @@ func (j *Job) start() bool {
 // Cancel ends the job. A job that has ended stays as it is.
 func (j *Job) Cancel() {
 	j.once.Do(func() { close(j.cancel) })
-	j.mu.Lock()
-	idle := j.state == jobpb.JobState_STOPPED
-	j.mu.Unlock()
-	if idle {
+	if j.idle() {
 		j.setState(jobpb.JobState_CANCELLED)
+		j.m.dropArtifacts(j.id)
 	}
+}
+
+// idle says that the job has been prepared and not run.
+func (j *Job) idle() bool {
+	s, _ := j.State()
+	return s == jobpb.JobState_STOPPED
 }
 
 // Drain is not there yet.
@@ -268,6 +272,7 @@ func (j *Job) run(ctx context.Context) {
 			j.m.opts.Artifacts.Drop(j.id)
 		}
 		j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, err.Error())
+		j.m.dropArtifacts(j.id)
 		j.setState(jobpb.JobState_FAILED)
 		return
 	}

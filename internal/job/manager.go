@@ -116,9 +116,13 @@ func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job
 	j := newJob(m, newID(req.GetJobName()), req, p)
 	j.settings = set
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.trim()
+	old := m.trim()
 	m.jobs[j.id] = j
+	m.mu.Unlock()
+	if old != nil {
+		old.Cancel() // one that was never run cannot be any more
+		m.dropArtifacts(old.id)
+	}
 	return j, nil
 }
 
@@ -139,19 +143,36 @@ func newID(name string) string {
 	return name + "-" + hex.EncodeToString(b[:])
 }
 
-// trim forgets the oldest finished jobs.
-func (m *Manager) trim() {
+// trim makes room for one more job: it forgets the oldest that has finished; if
+// none has, the oldest that was prepared and not run. It returns that job.
+func (m *Manager) trim() *Job {
 	if len(m.jobs) < maxJobs {
-		return
+		return nil
 	}
-	var old *Job
+	var ended, idle *Job
+	older := func(j, than *Job) bool { return than == nil || j.created.Before(than.created) }
 	for _, j := range m.jobs {
-		if j.terminal() && (old == nil || j.created.Before(old.created)) {
-			old = j
+		switch {
+		case j.terminal() && older(j, ended):
+			ended = j
+		case j.idle() && older(j, idle):
+			idle = j
 		}
+	}
+	old := ended
+	if old == nil {
+		old = idle
 	}
 	if old != nil {
 		delete(m.jobs, old.id)
+	}
+	return old
+}
+
+// dropArtifacts forgets what was staged for a job.
+func (m *Manager) dropArtifacts(id string) {
+	if m.opts.Artifacts != nil {
+		m.opts.Artifacts.Drop(id)
 	}
 }
 

@@ -43,14 +43,13 @@ func (s *splitter) primary() int64 {
 // middle of which the split is.
 func (s *splitter) share(resp *fnpb.ProcessBundleSplitResponse) error {
 	if len(resp.GetChannelSplits()) == 0 {
-		s.add(resp) // nothing, or parts of nobody knows what
-		return nil
+		return s.add(resp) // nothing, or parts of nobody knows what
 	}
 	if len(resp.GetChannelSplits()) > 1 {
 		return fmt.Errorf("the harness answered a split of one input with %d channel splits", len(resp.GetChannelSplits()))
 	}
 	c := resp.GetChannelSplits()[0]
-	if err := s.check(c); err != nil {
+	if err := s.check(c, resp); err != nil {
 		return err
 	}
 	last := max(c.GetLastPrimaryElement(), -1)
@@ -59,8 +58,10 @@ func (s *splitter) share(resp *fnpb.ProcessBundleSplitResponse) error {
 	if first == s.input() && len(roots) == 0 {
 		return nil // nothing was given back
 	}
-	if last+1 < first && len(roots) == 0 && len(resp.GetPrimaryRoots()) == 0 {
-		return fmt.Errorf("the harness answered a split with a gap between elements: %v", c)
+	if s.shared != nil && s.shared.whole < s.shared.first && first < s.shared.first {
+		// An element before the one that was split before this: parts of that
+		// are with others.
+		return fmt.Errorf("the harness answered a split with what it had given back before: %v", c)
 	}
 	s.stopAt(first)
 	x := &sharing{s: s, event: core.Split{Bundle: s.a.ev.Bundle, Attempt: s.a.ev.Attempt}}

@@ -124,18 +124,25 @@ func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case err != nil:
+	if err == nil {
+		err = s.answered(resp, share)
+	} else {
 		// Nobody knows what the harness did with the elements.
-		s.err = fmt.Errorf("split of a bundle: %w", err)
-	case share:
-		s.err = s.share(resp)
-	default:
-		s.add(resp)
+		err = fmt.Errorf("split of a bundle: %w", err)
 	}
-	if s.err != nil {
-		s.cancel(s.err)
+	if err != nil {
+		s.err = err
+		s.cancel(err)
 	}
+}
+
+// answered takes the answer to a split.
+func (s *splitter) answered(resp *fnpb.ProcessBundleSplitResponse, share bool) (err error) {
+	defer s.a.r.guard(&err)
+	if share {
+		return s.share(resp)
+	}
+	return s.add(resp)
 }
 
 // untilAfter returns a context that ends some time after done is closed.
@@ -159,23 +166,29 @@ func untilAfter(ctx context.Context, done <-chan struct{}, d time.Duration) (con
 }
 
 // add notes the outcome of a split.
-func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) {
-	s.roots = append(s.roots, resp.GetResidualRoots()...)
+func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) error {
 	for _, c := range resp.GetChannelSplits() {
-		if s.err = s.check(c); s.err != nil {
-			return
+		if err := s.check(c, resp); err != nil {
+			return err
 		}
 		s.stopAt(c.GetFirstResidualElement())
 	}
+	s.roots = append(s.roots, resp.GetResidualRoots()...)
+	return nil
 }
 
-// check refuses a channel split that makes no sense.
-func (s *splitter) check(c *fnpb.ProcessBundleSplitResponse_ChannelSplit) error {
+// check refuses a channel split that makes no sense, or by which elements would
+// get lost.
+func (s *splitter) check(c *fnpb.ProcessBundleSplitResponse_ChannelSplit, resp *fnpb.ProcessBundleSplitResponse) error {
 	first := c.GetFirstResidualElement()
 	// There is one input port, and the Java SDK does not name it.
 	other := c.GetTransformId() != "" && c.GetTransformId() != s.source.port
 	if other || first < 0 || c.GetLastPrimaryElement() >= first {
 		return fmt.Errorf("the harness answered a split with an impossible channel split: %v", c)
+	}
+	gap := max(c.GetLastPrimaryElement(), -1)+1 < min(first, s.input())
+	if gap && len(resp.GetResidualRoots()) == 0 && len(resp.GetPrimaryRoots()) == 0 {
+		return fmt.Errorf("the harness answered a split with a gap between elements: %v", c)
 	}
 	return nil
 }

@@ -14,6 +14,9 @@ import (
 // errDone stops the feeding of a bundle that the SDK has answered.
 var errDone = errors.New("the bundle is done")
 
+// errEarly: whatever the SDK has done, it was not with all elements.
+var errEarly = errors.New("the SDK answered that the bundle is done before it had got all of its input")
+
 // Bundle is a bundle in flight. Its methods may be called concurrently.
 type Bundle struct {
 	h     *fnapi.Harness
@@ -23,6 +26,7 @@ type Bundle struct {
 
 	sent      atomic.Int64 // elements handed to the worker
 	requested atomic.Bool  // the request is on its way
+	split     atomic.Bool  // a split was asked for, so the worker may not need all input
 
 	finished chan struct{}
 	result   *Result // valid once finished
@@ -99,6 +103,9 @@ func (b *Bundle) run(ctx context.Context) {
 	resp, err := b.collect(ctx)
 	cancel(errDone)
 	<-fed
+	if err == nil && f.unfinished() && !b.split.Load() {
+		err = errEarly
+	}
 	if err == nil {
 		b.inst.Drain()
 	}
@@ -164,6 +171,7 @@ func (b *Bundle) Split(ctx context.Context, fraction float64, estimated int64, a
 	if !b.running() || b.spec.InputPort == "" {
 		return none, nil
 	}
+	b.split.Store(true)
 	r, err := b.h.Instruct(ctx, &fnpb.InstructionRequest{
 		Request: &fnpb.InstructionRequest_ProcessBundleSplit{
 			ProcessBundleSplit: &fnpb.ProcessBundleSplitRequest{

@@ -575,3 +575,13 @@ func TestFlushIsSentAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAnswerBeforeTheInput(t *testing.T) {
+	r := newRig(t, fnapi.WorkerConfig{}, fakesdk.Config{Process: func(*fakesdk.Bundle) error { return nil }})
+	var out sink
+	src := &chunks{c: []bundle.Chunk{{Data: []byte("a"), Elements: 1}}, hold: make(chan struct{})}
+	_, err := wait(t, bundle.Start(t.Context(), r.h, r.plain(src, &out)))
+	if err == nil || !strings.Contains(err.Error(), "before it had got all of its input") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,110 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/model/monitoring"
+)
+
+// bareSplitter is the splitter of a bundle of n elements.
+func bareSplitter(n int64) *splitter {
+	r := &runner{log: slog.New(slog.DiscardHandler)}
+	a := &attempt{r: r, ev: core.StartBundle{Leases: []core.Lease{{Blocks: []commit.Block{{Count: n}}}}}}
+	a.split = newSplitter(a)
+	a.split.source = &chunks{a: a, stop: -1}
+	return a.split
+}
+
+func splitAt(last, first int64) *fnpb.ProcessBundleSplitResponse {
+	return &fnpb.ProcessBundleSplitResponse{ChannelSplits: []*fnpb.ProcessBundleSplitResponse_ChannelSplit{
+		{LastPrimaryElement: last, FirstResidualElement: first}}}
+}
+
+// Parts of element 5 are with others: who gives back what is before it would
+// have them twice.
+func TestSplitOfWhatIsGone(t *testing.T) {
+	s := bareSplitter(10)
+	s.shared = &shared{first: 6, whole: 5, parts: 1}
+	if err := s.answered(splitAt(2, 3), true); err == nil || !strings.Contains(err.Error(), "given back before") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCheckpointWithAGap(t *testing.T) {
+	if err := bareSplitter(10).answered(splitAt(2, 4), false); err == nil || !strings.Contains(err.Error(), "gap") {
+		t.Errorf("error %v", err)
+	}
+	if err := bareSplitter(10).answered(splitAt(9, 12), false); err != nil {
+		t.Errorf("a split behind the input: %v", err)
+	}
+}
+
+// A broken invariant where the harness' data is handled fails the attempt.
+func TestPanicsAreErrors(t *testing.T) {
+	s := bareSplitter(10)
+	s.a.s = nil
+	resp := splitAt(2, 3)
+	resp.ResidualRoots = []*fnpb.DelayedBundleApplication{{}}
+	if err := s.answered(resp, true); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("error %v", err)
+	}
+	c := &chunks{a: s.a, stop: -1, blocks: []uint64{1}}
+	if _, err := c.Next(context.Background()); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The progress of a bundle that has ended does not count beside what it has
+// committed.
+func TestLateProgress(t *testing.T) {
+	d := &driver{j: &Job{}, running: map[uint64]*execution{2: {}}}
+	d.handle(progressed{1, &execution{}, &monitoring.Set{}})
+	d.handle(progressed{2, &execution{}, &monitoring.Set{}}) // of an earlier attempt
+	if len(d.j.metrics.live) != 0 {
+		t.Errorf("%d live sets", len(d.j.metrics.live))
+	}
+	d.handle(progressed{2, d.running[2], &monitoring.Set{}})
+	if len(d.j.metrics.live) != 1 {
+		t.Errorf("%d live sets", len(d.j.metrics.live))
+	}
+}
+
+type droppedArtifacts struct {
+	Artifacts
+	ids []string
+}
+
+func (d *droppedArtifacts) Drop(id string) { d.ids = append(d.ids, id) }
+
+// Jobs that are prepared and never run do not pile up.
+func TestJobsThatAreNeverRun(t *testing.T) {
+	dropped := &droppedArtifacts{}
+	m := NewManager(Options{Artifacts: dropped})
+	for i := range maxJobs {
+		j := newJob(m, fmt.Sprint(i), &jobpb.PrepareJobRequest{}, nil)
+		j.created = time.Unix(int64(i), 0)
+		m.jobs[j.id] = j
+	}
+	if old := m.trim(); old == nil || old.id != "0" {
+		t.Errorf("forgot %v, want the oldest", old)
+	}
+	last := m.jobs[fmt.Sprint(maxJobs-1)]
+	m.jobs["more"] = newJob(m, "more", &jobpb.PrepareJobRequest{}, nil)
+	last.Cancel()
+	if len(dropped.ids) != 1 || dropped.ids[0] != last.id {
+		t.Errorf("dropped the artifacts of %v", dropped.ids)
+	}
+	if old := m.trim(); old != last {
+		t.Errorf("forgot %v, want the one that has ended", old)
+	}
+}

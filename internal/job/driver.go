@@ -527,7 +527,11 @@ func kindName(k plan.Kind) string {
 
 // close ends everything that the job started and gives its space back.
 func (d *driver) close() {
+	defer d.release() // even if the core is broken
 	d.saveProgress()
+}
+
+func (d *driver) release() {
 	d.j.mu.Lock()
 	d.j.driver = nil
 	d.j.metrics.live = nil

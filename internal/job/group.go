@@ -255,6 +255,9 @@ func (a *attempt) testEvent() error {
 		return fmt.Errorf("TestStream event %d has no elements", a.ev.Event)
 	}
 	port := core.TestStreamPort(a.s.plan, ev.ElementEvent.GetTag())
+	if port >= len(a.outs) {
+		return fmt.Errorf("TestStream event %d is for an output that is not there", a.ev.Event)
+	}
 	o := a.outs[port]
 	for _, e := range ev.ElementEvent.GetElements() {
 		err := o.emit(timestamp.Clamp(e.GetTimestamp()), nil, 1, coder.NoFiring, func(dst []byte) ([]byte, error) {

@@ -290,7 +290,11 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 		limit, most := c.bundleBytes(s), c.bundleElements(s)
 		for i, sh := range leased {
 			n := 0
-			for _, it := range s.shards[sh].queue {
+			for j := range s.shards[sh].queue {
+				it := &s.shards[sh].queue[j]
+				if !c.ready(s, it) {
+					continue
+				}
 				full := count > 0 && (count+it.block.Count > most || bytes+it.block.Bytes > limit)
 				if full && !s.plan.Barrier {
 					break

@@ -64,7 +64,7 @@ func (g *Graph) SetHold(stage int, t timestamp.Time) { g.nodes[stage].hold = t }
 // Watermarks that would fall are ignored.
 func (g *Graph) SetPort(stage, ports, port int, t timestamp.Time) {
 	n := &g.nodes[stage]
-	for len(n.ports) < ports {
+	for len(n.ports) < max(ports, port+1) {
 		n.ports = append(n.ports, timestamp.Min)
 	}
 	n.ports[port] = max(n.ports[port], t)

@@ -26,8 +26,8 @@ func Validate(p *pipepb.Pipeline) (*Pipeline, error) {
 		comps:   p.GetComponents(),
 		coders:  map[string]error{},
 		whole:   map[string]bool{},
-		visited: map[string]bool{},
-		seen:    map[string]bool{},
+		visited: map[string]bool{}, open: map[string]bool{},
+		seen: map[string]bool{},
 		p: &Pipeline{
 			Proto:      p,
 			Coders:     p.GetComponents().GetCoders(),
@@ -57,6 +57,7 @@ type validator struct {
 	coders  map[string]error // coders that have been checked
 	whole   map[string]bool  // coders: all is there; false while that is checked, or if not
 	visited map[string]bool  // transforms
+	open    map[string]bool  // those that contain the one in hand
 	seen    map[string]bool  // collections and windowing strategies
 	reasons []string
 }
@@ -97,6 +98,9 @@ func (v *validator) tree(ids []string, depth int) []*Transform {
 	}
 	var ts []*Transform
 	for _, id := range ids {
+		if v.open[id] {
+			v.reject("transform %q contains itself", id)
+		}
 		if v.visited[id] {
 			continue
 		}
@@ -109,7 +113,9 @@ func (v *validator) tree(ids []string, depth int) []*Transform {
 		t := newTransform(id, proto)
 		v.classify(t)
 		if t.Kind == Composite || t.Kind == Combine {
+			v.open[id] = true
 			t.Children = v.tree(proto.GetSubtransforms(), depth+1)
+			delete(v.open, id)
 		}
 		v.check(t)
 		ts = append(ts, t)

@@ -50,7 +50,12 @@ func TestRejections(t *testing.T) {
 		"no producer":        {func(p *plantest.Pipeline) { p.Components.Transforms["make"].Outputs = nil }, `no transform produces its input "i0"`},
 		"two producers": {func(p *plantest.Pipeline) { p.Components.Transforms["impulse"].Outputs["i0"] = "c2" },
 			`PCollection "c2" is produced by "impulse" and by "make"`},
-		"cycle":         {func(p *plantest.Pipeline) { p.Components.Transforms["make"].Inputs["i0"] = "c4" }, "in a cycle"},
+		"cycle": {func(p *plantest.Pipeline) { p.Components.Transforms["make"].Inputs["i0"] = "c4" }, "in a cycle"},
+		"contains itself": {func(p *plantest.Pipeline) {
+			p.Add("outer", "", "", nil, nil, nil).Subtransforms = []string{"inner"}
+			p.Add("inner", "", "", nil, nil, nil).Subtransforms = []string{"outer"}
+			p.RootTransformIds = append(p.RootTransformIds, "outer")
+		}, `transform "outer" contains itself`},
 		"coder missing": {func(p *plantest.Pipeline) { delete(p.Components.Coders, "kv") }, `unknown coder id "kv"`},
 		"coder cycle":   {func(p *plantest.Pipeline) { p.Components.Coders["kv"].ComponentCoderIds[0] = "kv" }, `component of itself`},
 		"opaque cycle": {func(p *plantest.Pipeline) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 )
@@ -60,4 +61,20 @@ func defaultMemory() int64 {
 		}
 	}
 	return fallbackMemory
+}
+
+// gcPercent lets the heap grow further between collections than Go does by
+// itself: a job of a few elements then needs none, and large ones a quarter as
+// many. The memory limit bounds what that costs.
+const gcPercent = 400
+
+// tuneGC sets the garbage collector for a process whose element data may take
+// the budget. GOGC and GOMEMLIMIT in the environment have the last word.
+func tuneGC(budget int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(budget + budget/4 + 256<<20)
+	}
 }

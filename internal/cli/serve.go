@@ -34,6 +34,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
+	tuneGC(c.Memory)
 	kv := store.NewMem()
 	workers := fnapi.NewServer(fnapi.Options{Log: c.Log})
 	workers.SetEndpoint(c.Endpoint)

@@ -29,21 +29,22 @@ func brokenControl(err error) error {
 	return fmt.Errorf("its control stream broke: %w", err)
 }
 
-// sendHeaders sends the response headers right away: TypeScript and others
-// wait for them before they trust a stream.
-func sendHeaders(s grpc.ServerStream) error { return s.SendHeader(metadata.MD{}) }
+// accept finds out whose stream it is; nil for a worker that has finished,
+// whose late streams end without an error. The response headers go out right
+// away: TypeScript and others wait for them before they trust a stream.
+func (s *Server) accept(stream grpc.ServerStream) (*Harness, error) {
+	h, err := s.lookup(stream.Context())
+	if err != nil {
+		return nil, err
+	}
+	return h, stream.SendHeader(metadata.MD{})
+}
 
 // Control is a worker's control stream; its end is the worker's death.
 func (v *services) Control(stream fnpb.BeamFnControl_ControlServer) error {
-	h, err := v.s.lookup(stream.Context())
-	if err != nil {
+	h, err := v.s.accept(stream)
+	if h == nil || err != nil {
 		return err
-	}
-	if err := sendHeaders(stream); err != nil {
-		return err
-	}
-	if h == nil {
-		return nil // a finished worker that came late: no more work
 	}
 	h.mu.Lock()
 	if h.connected {

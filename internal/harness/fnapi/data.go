@@ -12,15 +12,9 @@ import (
 // Data is the stream on which the elements and timers of all bundles of one
 // worker go both ways.
 func (v *services) Data(stream fnpb.BeamFnData_DataServer) error {
-	h, err := v.s.lookup(stream.Context())
-	if err != nil {
+	h, err := v.s.accept(stream)
+	if h == nil || err != nil {
 		return err
-	}
-	if err := sendHeaders(stream); err != nil {
-		return err
-	}
-	if h == nil {
-		return nil
 	}
 	received := make(chan error, 1)
 	sent := make(chan error, 1)

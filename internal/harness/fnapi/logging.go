@@ -15,15 +15,9 @@ import (
 
 // Logging takes a worker's log entries.
 func (v *services) Logging(stream fnpb.BeamFnLogging_LoggingServer) error {
-	h, err := v.s.lookup(stream.Context())
-	if err != nil {
+	h, err := v.s.accept(stream)
+	if h == nil || err != nil {
 		return err
-	}
-	if err := sendHeaders(stream); err != nil {
-		return err
-	}
-	if h == nil {
-		return nil
 	}
 	received := make(chan error, 1)
 	go func() { received <- h.receiveLogs(stream) }()

@@ -36,15 +36,9 @@ type stateCall struct {
 
 // State is the stream on which bundles read and write state.
 func (v *services) State(stream fnpb.BeamFnState_StateServer) error {
-	h, err := v.s.lookup(stream.Context())
-	if err != nil {
+	h, err := v.s.accept(stream)
+	if h == nil || err != nil {
 		return err
-	}
-	if err := sendHeaders(stream); err != nil {
-		return err
-	}
-	if h == nil {
-		return nil
 	}
 	received := make(chan error, 1)
 	go func() { received <- h.receiveState(stream) }()

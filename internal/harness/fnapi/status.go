@@ -65,15 +65,9 @@ func (h *Harness) Status(ctx context.Context) (string, error) {
 
 // WorkerStatus is the stream on which a worker answers Status.
 func (v *services) WorkerStatus(stream fnpb.BeamFnWorkerStatus_WorkerStatusServer) error {
-	h, err := v.s.lookup(stream.Context())
-	if err != nil {
+	h, err := v.s.accept(stream)
+	if h == nil || err != nil {
 		return err
-	}
-	if err := sendHeaders(stream); err != nil {
-		return err
-	}
-	if h == nil {
-		return nil
 	}
 	reqs := make(chan *fnpb.WorkerStatusRequest)
 	c := &h.status

@@ -13,6 +13,7 @@ type jobsCmd struct {
 	List     jobsListCmd     `cmd:"" help:"List all jobs, newest first."`
 	Describe jobsDescribeCmd `cmd:"" help:"Show a job: its stages, how far they are, and what was said."`
 	Cancel   jobsCancelCmd   `cmd:"" help:"Stop a job at once."`
+	Drain    jobsDrainCmd    `cmd:"" help:"Let a job finish what it has read: sources end, windows close."`
 }
 
 type jobsListCmd struct {
@@ -120,11 +121,33 @@ func (*jobsCancelCmd) Help() string {
 
 // Run cancels a job.
 func (c *jobsCancelCmd) Run(env *Env) error {
+	return c.post(env, c.Job, "/cancel", c.Output)
+}
+
+type jobsDrainCmd struct {
+	Job string `arg:"" help:"Job id."`
+	clientFlags
+	outputFlags
+}
+
+// Help is the long help.
+func (*jobsDrainCmd) Help() string {
+	return "Sources put out no more than they must, the watermark goes to the end, all windows and timers fire, and the job " +
+		"ends as DRAINED. The command does not wait for that.\n\nExample:\n\n    pharos jobs drain clicks-1f6b1d52a4c09e37"
+}
+
+// Run drains a job.
+func (c *jobsDrainCmd) Run(env *Env) error {
+	return c.post(env, c.Job, "/drain", c.Output)
+}
+
+// post asks something of a job, and prints the state that it is in then.
+func (c *clientFlags) post(env *Env, job, path, output string) error {
 	var v api.Summary
-	if err := newClient(c.Server).post(context.Background(), jobPath(c.Job, "/cancel"), &v); err != nil {
+	if err := newClient(c.Server).post(context.Background(), jobPath(job, path), &v); err != nil {
 		return err
 	}
-	if c.Output == "json" {
+	if output == "json" {
 		return printJSON(env.Stdout, v)
 	}
 	_, err := fmt.Fprintln(env.Stdout, v.ID, v.State)

@@ -101,8 +101,6 @@ func translate(err error) error {
 		return known{err, server.ErrNotFound}
 	case errors.Is(err, job.ErrState):
 		return known{err, server.ErrState}
-	case errors.Is(err, job.ErrDrain):
-		return known{err, server.ErrUnimplemented}
 	}
 	return err
 }
@@ -118,9 +116,6 @@ func (e known) Unwrap() []error { return []error{e.error, e.is} }
 
 // managedJob shows a job.Job as a server.Job.
 type managedJob struct{ *job.Job }
-
-// Drain implements server.Job.
-func (a managedJob) Drain() error { return translate(a.Job.Drain()) }
 
 // Events implements server.Job.
 func (a managedJob) Events(ctx context.Context) iter.Seq[server.Event] {

@@ -26,9 +26,6 @@ import (
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
-// ErrDrain says that draining is not there yet.
-var ErrDrain = errors.New("draining is not supported yet")
-
 // Limits of a driver.
 const (
 	// inboxSize is how many answers may wait for the driver.
@@ -185,11 +182,16 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 	d.j.driver = d
 	d.j.mu.Unlock()
 	go d.committer.run(d.ctx)
+	cancelled, drain := d.j.cancel, d.j.drain
 	d.j.setState(jobpb.JobState_RUNNING)
+	select {
+	case <-drain:
+		drain = d.drain()
+	default:
+	}
 	d.step(core.Start{NowMS: now()})
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
-	cancelled := d.j.cancel
 	for d.end == nil {
 		select {
 		case x := <-d.inbox:
@@ -198,6 +200,8 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 			d.step(core.ClockAdvanced{NowMS: now()})
 		case <-ticker.C:
 			d.poll()
+		case <-drain:
+			drain = d.drain()
 		case <-cancelled:
 			cancelled = nil
 			d.step(core.Cancel{})
@@ -213,8 +217,17 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, text)
 		d.log.Warn("job failed", "err", gist(d.end.Err))
 		return jobpb.JobState_FAILED
+	case d.end.Drained:
+		return jobpb.JobState_DRAINED
 	}
 	return jobpb.JobState_DONE
+}
+
+// drain begins to drain the job. It returns the channel to wait on from now on.
+func (d *driver) drain() chan struct{} {
+	d.j.setState(jobpb.JobState_DRAINING)
+	d.step(core.Drain{})
+	return nil
 }
 
 // gist is the last line of an SDK's error, where Python has the exception, or

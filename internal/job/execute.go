@@ -77,7 +77,11 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 			err = a.reduce(ctx)
 		}
 	case plan.SDK:
-		err = a.harness(ctx, res)
+		if a.ev.Truncate {
+			err = a.truncate(ctx, res)
+		} else {
+			err = a.harness(ctx, res)
+		}
 	default:
 		err = fmt.Errorf("stage of unknown kind %d", a.s.plan.Kind)
 	}
@@ -87,7 +91,9 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 	if err := a.close(); err != nil {
 		return nil, err
 	}
-	res.input = a.split.primary()
+	if !a.ev.Truncate { // else it is counted when it is processed
+		res.input = a.split.primary()
+	}
 	for _, o := range a.outs {
 		res.output = append(res.output, o.count)
 	}

@@ -34,6 +34,9 @@ type Job struct {
 	logs   *history[LogLine]
 	cancel chan struct{} // closed by Cancel
 	once   sync.Once
+	// drain is closed by Drain.
+	drain     chan struct{}
+	drainOnce sync.Once
 
 	mu       sync.Mutex
 	state    jobpb.JobState_Enum
@@ -64,7 +67,7 @@ func newJob(m *Manager, id string, req *jobpb.PrepareJobRequest, p *plan.Plan) *
 	j := &Job{
 		id: id, name: req.GetJobName(), created: time.Now(), pipeline: req.GetPipeline(),
 		options: req.GetPipelineOptions(), plan: p, m: m,
-		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}),
+		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}), drain: make(chan struct{}),
 	}
 	j.setState(jobpb.JobState_STOPPED)
 	return j
@@ -114,7 +117,7 @@ func (j *Job) terminal() bool {
 
 func (j *Job) setState(s jobpb.JobState_Enum) {
 	j.mu.Lock()
-	if isTerminal(j.state) {
+	if isTerminal(j.state) || j.state == s && !j.since.IsZero() {
 		j.mu.Unlock()
 		return
 	}
@@ -159,8 +162,15 @@ func (j *Job) idle() bool {
 	return s == jobpb.JobState_STOPPED
 }
 
-// Drain is not there yet.
-func (j *Job) Drain() error { return ErrDrain }
+// Drain has the job end with what it has read, as DRAINED: see core.Drain. A
+// job that has not been run yet is drained from its first moment on; one that
+// has ended stays as it is.
+func (j *Job) Drain() {
+	j.drainOnce.Do(func() { close(j.drain) })
+	if s, _ := j.State(); s == jobpb.JobState_RUNNING {
+		j.setState(jobpb.JobState_DRAINING)
+	}
+}
 
 // Events yields the job's history and what comes after it, until the job has
 // ended or ctx is done.

@@ -36,6 +36,7 @@ type runner struct {
 type stage struct {
 	plan       *plan.Stage
 	descriptor *fnpb.ProcessBundleDescriptor // SDK stages, with an id of its own
+	truncation *fnpb.ProcessBundleDescriptor // that of plan.Truncation, nil if there is none
 	input      *collection                   // nil for Impulse and TestStream
 	outputs    []*collection
 	ports      map[string]int // output index by port
@@ -128,11 +129,21 @@ func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
 			return nil, err
 		}
 	}
-	if ps.Descriptor != nil {
-		s.descriptor = proto.Clone(ps.Descriptor).(*fnpb.ProcessBundleDescriptor)
-		s.descriptor.Id = fmt.Sprintf("%s-%d", idPrefix, ps.Index)
+	s.descriptor = ownDescriptor(ps.Descriptor, fmt.Sprintf("%s-%d", idPrefix, ps.Index))
+	if ps.Truncation != nil {
+		s.truncation = ownDescriptor(ps.Truncation.Descriptor, fmt.Sprintf("%s-%d-truncate", idPrefix, ps.Index))
 	}
 	return s, nil
+}
+
+// ownDescriptor returns a copy of the plan's with an id that is no other job's.
+func ownDescriptor(d *fnpb.ProcessBundleDescriptor, id string) *fnpb.ProcessBundleDescriptor {
+	if d == nil {
+		return nil
+	}
+	d = proto.Clone(d).(*fnpb.ProcessBundleDescriptor)
+	d.Id = id
+	return d
 }
 
 func (r *runner) prepareTimers(s *stage) error {

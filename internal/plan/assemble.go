@@ -53,6 +53,9 @@ func assemble(g *graph, f *fuser) (*Plan, error) {
 		if err := a.describeBundle(a.plan.Stages[i], c); err != nil {
 			return nil, fmt.Errorf("stage %q: %w", stageName(c), err)
 		}
+		if err := a.describeTruncation(a.plan.Stages[i], c); err != nil {
+			return nil, fmt.Errorf("stage %q: %w", stageName(c), err)
+		}
 	}
 	a.plan.Coders = g.wire.Coders()
 	return a.plan, nil

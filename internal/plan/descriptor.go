@@ -22,14 +22,7 @@ func (a *assembler) describeBundle(s *Stage, c *cut) error {
 	if s.Kind != SDK {
 		return nil
 	}
-	b := &descriptor{a: a, d: &fnpb.ProcessBundleDescriptor{
-		Id:                  fmt.Sprintf("stage-%d", s.Index),
-		Transforms:          map[string]*pipepb.PTransform{},
-		Pcollections:        map[string]*pipepb.PCollection{},
-		WindowingStrategies: map[string]*pipepb.WindowingStrategy{},
-		Coders:              map[string]*pipepb.Coder{},
-		Environments:        map[string]*pipepb.Environment{},
-	}}
+	b := newDescriptor(a, fmt.Sprintf("stage-%d", s.Index))
 	for _, n := range c.nodes {
 		t, err := b.transform(s, n)
 		if err != nil {
@@ -42,17 +35,33 @@ func (a *assembler) describeBundle(s *Stage, c *cut) error {
 	if err := b.ports(s); err != nil {
 		return err
 	}
-	for id := range b.d.Pcollections {
-		b.windowing(b.d.Pcollections[id].GetWindowingStrategyId())
-	}
-	b.environment(s.Environment)
-	s.Descriptor = b.d
+	s.Descriptor = b.finish(s)
 	return nil
 }
 
 type descriptor struct {
 	a *assembler
 	d *fnpb.ProcessBundleDescriptor
+}
+
+func newDescriptor(a *assembler, id string) *descriptor {
+	return &descriptor{a: a, d: &fnpb.ProcessBundleDescriptor{
+		Id:                  id,
+		Transforms:          map[string]*pipepb.PTransform{},
+		Pcollections:        map[string]*pipepb.PCollection{},
+		WindowingStrategies: map[string]*pipepb.WindowingStrategy{},
+		Coders:              map[string]*pipepb.Coder{},
+		Environments:        map[string]*pipepb.Environment{},
+	}}
+}
+
+// finish adds what the collections and transforms refer to.
+func (b *descriptor) finish(s *Stage) *fnpb.ProcessBundleDescriptor {
+	for id := range b.d.Pcollections {
+		b.windowing(b.d.Pcollections[id].GetWindowingStrategyId())
+	}
+	b.environment(s.Environment)
+	return b.d
 }
 
 // transform writes down a node, and takes the coders that it refers to.
@@ -139,37 +148,47 @@ func (b *descriptor) multimap(s *Stage, transform, id string, spec *pipepb.Multi
 
 // collections adds the collections that the nodes of a stage have.
 func (b *descriptor) collections(s *Stage, c *cut) {
-	add := func(id, coderID string) {
-		from := b.a.g.collections[id]
-		b.d.Pcollections[id] = &pipepb.PCollection{
-			UniqueName: from.GetUniqueName(), CoderId: coderID,
-			IsBounded: from.GetIsBounded(), WindowingStrategyId: from.GetWindowingStrategyId(),
-		}
-		b.coder(coderID)
-	}
 	for _, n := range c.nodes {
 		for _, out := range n.outs {
-			add(out.Collection, b.a.g.plain(b.a.g.collections[out.Collection].GetCoderId()))
+			b.collection(out.Collection, b.a.g.plain(b.a.g.collections[out.Collection].GetCoderId()))
 		}
 	}
-	add(s.Input.ID, s.Input.inner)
+	b.collection(s.Input.ID, s.Input.inner)
 	for _, side := range s.SideInputs {
-		add(side.Collection.ID, side.Collection.Coder)
+		b.collection(side.Collection.ID, side.Collection.Coder)
 	}
+}
+
+// collection adds a collection with a coder of its own.
+func (b *descriptor) collection(id, coderID string) {
+	from := b.a.g.collections[id]
+	b.d.Pcollections[id] = &pipepb.PCollection{
+		UniqueName: from.GetUniqueName(), CoderId: coderID,
+		IsBounded: from.GetIsBounded(), WindowingStrategyId: from.GetWindowingStrategyId(),
+	}
+	b.coder(coderID)
 }
 
 // ports adds where data comes in and goes out.
 func (b *descriptor) ports(s *Stage) error {
 	s.InputPort = b.a.g.newID(fmt.Sprintf("source-%d", s.Index))
-	if err := b.port(s.InputPort, urn.DataSource, s.Input, func(t *pipepb.PTransform, ends map[string]string) { t.Outputs = ends }); err != nil {
+	if err := b.source(s.InputPort, s.Input); err != nil {
 		return err
 	}
 	for _, out := range s.Outputs {
-		if err := b.port(out.Port, urn.DataSink, out.Collection, func(t *pipepb.PTransform, ends map[string]string) { t.Inputs = ends }); err != nil {
+		if err := b.sink(out.Port, out.Collection); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *descriptor) source(id string, c *Collection) error {
+	return b.port(id, urn.DataSource, c, func(t *pipepb.PTransform, ends map[string]string) { t.Outputs = ends })
+}
+
+func (b *descriptor) sink(id string, c *Collection) error {
+	return b.port(id, urn.DataSink, c, func(t *pipepb.PTransform, ends map[string]string) { t.Inputs = ends })
 }
 
 func (b *descriptor) port(id, spec string, c *Collection, connect func(*pipepb.PTransform, map[string]string)) error {

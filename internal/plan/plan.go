@@ -77,6 +77,8 @@ type Stage struct {
 	// Splittable: the stage starts with process_sized_elements_and_restrictions,
 	// so its bundles can be split and can leave residuals.
 	Splittable bool
+	// Truncation of a splittable stage; nil if its SDK cannot truncate.
+	Truncation *Truncation
 	// Spread: the input passed a Reshuffle or the like, so its elements are to be
 	// spread over workers even when they are few.
 	Spread bool
@@ -117,6 +119,20 @@ type SideInput struct {
 	Multimap   bool   // beam:side_input:multimap:v1, otherwise iterable
 	KeyCoder   string // multimap: wire coder ids
 	ValueCoder string
+}
+
+// Source reports whether the stage makes an unbounded collection of a bounded
+// one: its restrictions are sources that do not end by themselves.
+func (s *Stage) Source() bool {
+	if !s.Splittable || !s.Input.Bounded {
+		return false
+	}
+	for _, c := range s.Descriptor.GetPcollections() {
+		if c.GetIsBounded() == pipepb.IsBounded_UNBOUNDED {
+			return true
+		}
+	}
+	return false
 }
 
 // WindowedSides reports whether some side input grows while the stage runs, so

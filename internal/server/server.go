@@ -32,8 +32,6 @@ var (
 	ErrNotFound = errors.New("no such job")
 	// ErrState: the job is not in a state in which that can be done.
 	ErrState = errors.New("not possible in the job's state")
-	// ErrUnimplemented: Pharos cannot do that.
-	ErrUnimplemented = errors.New("not implemented")
 )
 
 // InvalidError says that a pipeline cannot be run, with every reason at once.
@@ -72,9 +70,10 @@ type Job interface {
 	// Plan is the execution plan, nil before the job runs.
 	Plan() *plan.Plan
 	Cancel()
-	// Drain asks the job to finish what it has read and to stop. It returns an
-	// ErrUnimplemented if Pharos cannot, an ErrState if the job cannot.
-	Drain() error
+	// Drain asks the job to finish what it has read and to stop. If it has not
+	// been run yet, that holds from its first moment on; if it has ended, nothing
+	// changes.
+	Drain()
 	Metrics() (attempted, committed []*pipepb.MonitoringInfo)
 	// Events yields what happened so far (bounded) and then what happens, until
 	// the terminal state or the end of ctx. With a ctx that has ended it yields

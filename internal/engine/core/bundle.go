@@ -26,10 +26,12 @@ type bundle struct {
 	items   [][]item // by position in shards
 	spent   []item   // input before splits; an attempt may still read it
 	event   int      // TestStream event
-	record  *commit.Record
-	started int64 // when the attempt was; like the next two, by the wall's clock
-	splitAt int64 // when it may be split (again)
-	retryAt int64
+	// truncates: its input is to be truncated; truncated: it has been.
+	truncates, truncated bool
+	record               *commit.Record
+	started              int64 // when the attempt was; like the next two, by the wall's clock
+	splitAt              int64 // when it may be split (again)
+	retryAt              int64
 	// elements of the input; asked: a split was asked for.
 	elements int64
 	asked    bool
@@ -54,6 +56,10 @@ const (
 // launch starts the first attempt of a bundle.
 func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
 	b := &bundle{id: c.next, stage: s, shards: shards, items: items, event: event}
+	if len(items) > 0 && len(items[0]) > 0 { // items are truncated all, or none
+		b.truncated = items[0][0].truncated
+		b.truncates = c.truncates(s, &items[0][0])
+	}
 	c.next++
 	c.bundles[b.id] = b
 	s.inflight++
@@ -91,6 +97,7 @@ func (c *Core) attempt(b *bundle) {
 		ProcDueMS: c.procDue(b.stage),
 		SyncNowMS: c.now,
 		Event:     b.event,
+		Truncate:  b.truncates,
 	}
 	for i, sh := range b.shards {
 		l := Lease{Shard: sh}
@@ -169,7 +176,7 @@ func (c *Core) durable(id uint64) {
 	case plan.TestStream:
 		c.passEvent(s)
 	}
-	c.apply(b.record, b.nextTries())
+	c.apply(b)
 	if b.record.Finalize {
 		c.emit(Finalize{Bundle: id})
 	}
@@ -191,15 +198,32 @@ func (b *bundle) nextTries() int {
 }
 
 // putBack queues what a bundle did not process.
-func (c *Core) putBack(s *stage, res commit.Residual, tries int) {
-	it := item{block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, since: c.now, tries: tries}
+func (c *Core) putBack(b *bundle, res commit.Residual, tries int) {
+	it := item{
+		block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, since: c.now, tries: tries,
+		truncated: b.truncated || b.truncates,
+	}
 	if res.DelayMS <= 0 {
 		it.ready = 0
 	}
-	if res.Estimate {
+	switch {
+	case res.Estimate:
 		it.hold = res.Hold
+	case b.truncates: // as before: its estimate is not in the element's timestamp
+		it.hold = b.hold()
 	}
-	s.push(res.Shard, it)
+	b.stage.push(res.Shard, it)
+}
+
+// hold is the smallest hold of the bundle's input.
+func (b *bundle) hold() timestamp.Time {
+	t := lastHold
+	for _, items := range b.items {
+		for _, it := range items {
+			t = min(t, it.hold)
+		}
+	}
+	return t
 }
 
 // handBack: a part of a running bundle's input goes back to the queue while the
@@ -219,9 +243,8 @@ func (c *Core) handBack(e Split) {
 	for _, r := range e.Residual {
 		kept[r.Block.ID] = true
 	}
-	s, hold := b.stage, lastHold
+	s, hold := b.stage, b.hold()
 	for _, it := range b.items[0] {
-		hold = min(hold, it.hold)
 		s.land(it.hold)
 		if !kept[it.block.ID] {
 			b.spent = append(b.spent, it)
@@ -230,23 +253,23 @@ func (c *Core) handBack(e Split) {
 	b.items[0], b.elements = nil, 0
 	for _, p := range e.Primary {
 		b.elements += p.Count
-		b.items[0] = append(b.items[0], item{block: p, hold: hold})
+		b.items[0] = append(b.items[0], item{block: p, hold: hold, truncated: b.truncated})
 		s.flight[hold]++
 	}
 	for _, r := range e.Residual {
-		c.putBack(s, r, min(b.tries+1, maxTries))
+		c.putBack(b, r, min(b.tries+1, maxTries))
 	}
 }
 
 // apply routes what a durable record brought.
-func (c *Core) apply(r *commit.Record, tries int) {
-	s := c.stages[r.Stage]
+func (c *Core) apply(b *bundle) {
+	r, s, tries := b.record, b.stage, b.nextTries()
 	for _, sh := range r.Shards {
 		t := &s.shards[sh.Shard]
 		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
 	}
 	for _, res := range r.Residual {
-		c.putBack(s, res, tries)
+		c.putBack(b, res, tries)
 	}
 	for _, o := range r.Outputs {
 		to := s.plan.Outputs[o.Port].Consumers[o.Consumer]

@@ -106,7 +106,9 @@ type Core struct {
 	woken   int64 // the last WakeAt
 	started bool
 	done    bool
-	effects []Effect
+	// draining: sources are to end; see drain.go.
+	draining bool
+	effects  []Effect
 }
 
 // New returns the core of a job that has not started.
@@ -184,6 +186,8 @@ func (c *Core) Step(ev Event) []Effect {
 	case ClockAdvanced:
 		c.woken = 0 // it has rung, be it too early
 		c.Tick(e.NowMS)
+	case Drain:
+		c.drain()
 	case Cancel:
 		c.finish(Finish{Cancelled: true})
 	}
@@ -210,7 +214,7 @@ func (c *Core) advance() {
 	}
 	if len(c.bundles) == 0 {
 		if c.complete() {
-			c.finish(Finish{})
+			c.finish(Finish{Drained: c.draining})
 			return
 		}
 		if c.workTime() == never {

@@ -39,6 +39,9 @@ type (
 	CommitDurable struct{ Bundles []uint64 }
 	// ClockAdvanced tells the time.
 	ClockAdvanced struct{ NowMS int64 }
+	// Drain ends the job once it has processed what it must: see drain.go. It
+	// may come before Start.
+	Drain struct{}
 	// Cancel ends the job at once.
 	Cancel struct{}
 )
@@ -49,6 +52,7 @@ func (BundleFailed) event()   {}
 func (Split) event()          {}
 func (CommitDurable) event()  {}
 func (ClockAdvanced) event()  {}
+func (Drain) event()          {}
 func (Cancel) event()         {}
 
 // Effect is something the core wants done.
@@ -81,6 +85,9 @@ type (
 		SyncNowMS int64
 		// Event is the index of the TestStream event to emit.
 		Event int
+		// Truncate: the input is not to be processed but to be truncated, and
+		// given back as residuals.
+		Truncate bool
 	}
 	// Commit applies a record; the answer is CommitDurable.
 	Commit struct{ Record *commit.Record }
@@ -108,6 +115,7 @@ type (
 	// Finish ends the job. Err is empty when it is done.
 	Finish struct {
 		Cancelled bool
+		Drained   bool
 		Err       string
 		Stage     *plan.Stage // whose bundle failed; nil when it was none
 		Attempts  int         // of that bundle

@@ -45,7 +45,10 @@ func (c *Core) schedule() {
 		case s.plan.Keyed:
 			c.scheduleKeyed(s)
 		default:
-			c.scheduleSpans(s)
+			if c.draining && s.plan.Splittable {
+				c.scheduleSpans(s, func(it *item) bool { return c.truncates(s, it) && c.ready(s, it) })
+			}
+			c.scheduleSpans(s, func(it *item) bool { return !c.truncates(s, it) && c.ready(s, it) })
 		}
 	}
 	c.splitForIdle()
@@ -119,9 +122,9 @@ func (c *Core) queueReady(s *stage) bool {
 	return false
 }
 
-// scheduleSpans starts bundles of a stage without keys: its queue is divided
-// among the free slots.
-func (c *Core) scheduleSpans(s *stage) {
+// scheduleSpans starts bundles of a stage without keys: the part of its queue
+// that is picked is divided among the free slots.
+func (c *Core) scheduleSpans(s *stage, pick func(*item) bool) {
 	free := c.free(s)
 	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
 		return
@@ -129,7 +132,7 @@ func (c *Core) scheduleSpans(s *stage) {
 	ready, elements, bytes, since := 0, int64(0), int64(0), never
 	queue := s.shards[0].queue
 	for i := range queue {
-		if c.ready(s, &queue[i]) {
+		if pick(&queue[i]) {
 			ready++
 			elements += queue[i].block.Count
 			bytes += queue[i].block.Bytes
@@ -146,9 +149,9 @@ func (c *Core) scheduleSpans(s *stage) {
 		}
 	}
 	for ready > 0 && free > 0 {
-		n := c.span(s, (ready+share-1)/share)
+		n := c.span(s, (ready+share-1)/share, pick)
 		share = max(share-1, 1)
-		items := c.take(s, 0, n)
+		items := s.take(0, n, pick)
 		ready -= len(items)
 		free--
 		c.launch(s, []int{0}, [][]item{items}, 0)
@@ -189,8 +192,8 @@ func (c *Core) gathers(s *stage, since int64) bool {
 	return false
 }
 
-// span is how many of the first want ready blocks fit in a bundle.
-func (c *Core) span(s *stage, want int) int {
+// span is how many of the first want picked blocks fit in a bundle.
+func (c *Core) span(s *stage, want int, pick func(*item) bool) int {
 	var elements, bytes int64
 	n, limit, most := 0, c.bundleBytes(s), c.bundleElements(s)
 	for i := range s.shards[0].queue {
@@ -198,7 +201,7 @@ func (c *Core) span(s *stage, want int) int {
 		if n == want {
 			break
 		}
-		if !c.ready(s, it) {
+		if !pick(it) {
 			continue
 		}
 		elements += it.block.Count
@@ -346,7 +349,7 @@ func (c *Core) askSplit(b *bundle, fraction float64, share bool) {
 // splittable says whether splitting a bundle gives something back: it must have
 // several elements, or one that can itself be split.
 func splittable(b *bundle) bool {
-	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed && (b.stage.plan.Splittable || b.elements > 1)
+	return b.stage.plan.Kind == plan.SDK && !b.stage.plan.Keyed && !b.truncates && (b.stage.plan.Splittable || b.elements > 1)
 }
 
 // workTime is the earliest processing time at which queued work or timers can

@@ -21,6 +21,8 @@ type item struct {
 	ready int64          // processing time before which it rests (residuals)
 	tries int            // see bundle.tries
 	since int64          // processing time at which it was queued
+	// truncated: it is what draining has left of a restriction.
+	truncated bool
 }
 
 // shard is the part of a stage that one bundle can lease. A stage without keys

@@ -74,7 +74,7 @@ func TestErrors(t *testing.T) {
 		{"GET", "/api/jobs/nobody", 404, nil},
 		{"GET", "/api/jobs/nobody/logs", 404, nil},
 		{"GET", "/api/nothing", 404, nil},
-		{"POST", "/api/jobs/" + j.ID() + "/drain", 501, nil},
+		{"GET", "/api/jobs/" + j.ID() + "/drain", 404, nil},
 		{"GET", "/api/jobs/" + j.ID() + "/cancel", 404, nil},
 		{"POST", "/api/jobs/" + j.ID() + "/cancel", 403, []string{"Origin", "https://elsewhere.example"}},
 	} {
@@ -87,6 +87,9 @@ func TestErrors(t *testing.T) {
 	}
 	if code, _ := ask(t, "POST", url+"/api/jobs/"+j.ID()+"/cancel"); code != 200 || j.Cancelled() != 1 {
 		t.Errorf("cancel: %d", code)
+	}
+	if code, body := ask(t, "POST", url+"/api/jobs/"+jobs.Add("y").ID()+"/drain"); code != 200 || !strings.Contains(body, "DRAINED") {
+		t.Errorf("drain: %d %s", code, body)
 	}
 }
 

@@ -45,10 +45,7 @@ func Handler(jobs server.Jobs, version string) http.Handler {
 		writeJSON(w, http.StatusOK, summarize(j))
 	}))
 	mux.HandleFunc("POST /api/jobs/{id}/drain", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
-		if err := j.Drain(); err != nil {
-			writeError(w, err)
-			return
-		}
+		j.Drain()
 		writeJSON(w, http.StatusOK, summarize(j))
 	}))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
@@ -157,8 +154,6 @@ func writeError(w http.ResponseWriter, err error) {
 		code = http.StatusNotFound
 	case errors.Is(err, server.ErrState):
 		code = http.StatusConflict
-	case errors.Is(err, server.ErrUnimplemented):
-		code = http.StatusNotImplemented
 	}
 	writeJSON(w, code, errorView{err.Error()})
 }

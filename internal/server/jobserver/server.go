@@ -164,15 +164,14 @@ func (s *Server) Cancel(_ context.Context, req *jobpb.CancelJobRequest) (*jobpb.
 	return &jobpb.CancelJobResponse{State: st}, nil
 }
 
-// Drain lets a job finish what it has read.
+// Drain lets a job finish what it has read. A job that has not been run yet is
+// drained as soon as it is; draining one that has ended changes nothing.
 func (s *Server) Drain(_ context.Context, req *jobpb.DrainJobRequest) (*jobpb.DrainJobResponse, error) {
 	j, err := s.job(req.GetJobId())
 	if err != nil {
 		return nil, err
 	}
-	if err := j.Drain(); err != nil {
-		return nil, statusOf(err)
-	}
+	j.Drain()
 	st, _ := j.State()
 	return &jobpb.DrainJobResponse{State: st}, nil
 }
@@ -215,8 +214,6 @@ func statusOf(err error) error {
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, server.ErrState):
 		return status.Error(codes.FailedPrecondition, err.Error())
-	case errors.Is(err, server.ErrUnimplemented):
-		return status.Error(codes.Unimplemented, err.Error())
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	}

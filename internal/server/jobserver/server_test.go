@@ -242,10 +242,20 @@ func TestErrors(t *testing.T) {
 		{"metrics of unknown", second(c.GetJobMetrics(ctx, &jobpb.GetJobMetricsRequest{JobId: "nobody"})), codes.NotFound, ""},
 		{"cancel unknown", second(c.Cancel(ctx, &jobpb.CancelJobRequest{JobId: "nobody"})), codes.NotFound, ""},
 		{"drain unknown", second(c.Drain(ctx, &jobpb.DrainJobRequest{JobId: "nobody"})), codes.NotFound, ""},
-		{"drain", second(c.Drain(ctx, &jobpb.DrainJobRequest{JobId: id})), codes.Unimplemented, "drain"},
 	} {
 		if status.Code(c.err) != c.code || !strings.Contains(c.err.Error(), c.text) {
 			t.Errorf("%s: %v, want %v with %q", c.what, c.err, c.code, c.text)
+		}
+	}
+}
+
+func TestDrain(t *testing.T) {
+	c := dial(t, &servertest.Jobs{})
+	id := prepare(t, c)
+	for range 2 { // the second time it has ended already
+		r, err := c.Drain(t.Context(), &jobpb.DrainJobRequest{JobId: id})
+		if err != nil || r.GetState() != jobpb.JobState_DRAINED {
+			t.Errorf("drain: %v, %v", r, err)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (j *Job) Pipeline() *pipepb.Pipeline { return j.req.GetPipeline() }
 func (j *Job) Options() *structpb.Struct { return j.req.GetPipelineOptions() }
 
 // Drain implements server.Job.
-func (j *Job) Drain() error { return fmt.Errorf("drain: %w", server.ErrUnimplemented) }
+func (j *Job) Drain() { j.end(jobpb.JobState_DRAINED) }
 
 // State implements server.Job.
 func (j *Job) State() (jobpb.JobState_Enum, time.Time) {
@@ -172,10 +172,17 @@ func (j *Job) Progress() []server.StageProgress {
 func (j *Job) Cancel() {
 	j.mu.Lock()
 	j.cancelled++
+	j.mu.Unlock()
+	j.end(jobpb.JobState_CANCELLED)
+}
+
+// end brings a job that goes on to its end.
+func (j *Job) end(s jobpb.JobState_Enum) {
+	j.mu.Lock()
 	over := server.Terminal(j.state)
 	j.mu.Unlock()
 	if !over {
-		j.Enter(jobpb.JobState_CANCELLED)
+		j.Enter(s)
 	}
 }
 

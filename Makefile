@@ -5,6 +5,7 @@ SHELL := /bin/bash
 GO ?= go
 CONFORM := $(GO) run ./conformance/run --serve bin/pharos
 ARGS ?=
+SECONDS ?= 20
 
 .PHONY: help
 help: ## list the targets
@@ -33,6 +34,12 @@ fuzz: ## each fuzz target for FUZZTIME (default 60s)
 .PHONY: demo
 demo: ## a Python and a Go word count of the King James Bible, through the runner, checked
 	scripts/demo.sh
+
+.PHONY: stream stream-go
+stream: ## a Python pipeline without an end: watch it for SECONDS (20), then it is drained
+	scripts/stream.sh python $(SECONDS)
+stream-go: ## the same in Go
+	scripts/stream.sh go $(SECONDS)
 
 .PHONY: bench
 bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")

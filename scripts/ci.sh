@@ -24,6 +24,7 @@ lint() { scripts/lint.sh; }
 unit() { go test -race ./...; }
 fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "$others"; }
 demo() { scripts/demo.sh; }
+stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
 kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
 python() { kit python; }
 java() { kit java --slice ci; }
@@ -35,7 +36,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit fuzz demo python java typescript go-slice xlang})
+phases=(${*:-setup lint unit fuzz demo stream python java typescript go-slice xlang})
 summary=""
 failed=0
 began=$SECONDS

@@ -17,9 +17,10 @@ import (
 )
 
 type runCmd struct {
-	SDK         string   `help:"SDK of the command: python, java, go or node. By default it is recognised." enum:",python,java,go,node" default:"" placeholder:"NAME"`
-	Progress    string   `help:"Show progress: ${enum}. auto shows it on a terminal." enum:"auto,on,off" default:"auto"`
-	Cmd         []string `arg:"" name:"command" passthrough:"" help:"The command, after --."`
+	SDK         string        `help:"SDK of the command: python, java, go or node. By default it is recognised." enum:",python,java,go,node" default:"" placeholder:"NAME"`
+	Progress    string        `help:"Show progress: ${enum}. auto shows it on a terminal." enum:"auto,on,off" default:"auto"`
+	DrainAfter  time.Duration `help:"Drain each job after it has run for so long, like 30s: sources end, windows close, and the job is DRAINED." placeholder:"TIME"`
+	Cmd         []string      `arg:"" name:"command" passthrough:"" help:"The command, after --."`
 	runnerFlags `embed:"" set:"level=warn"`
 }
 
@@ -29,13 +30,14 @@ func (*runCmd) Help() string {
 
 The command's process runs the pipeline's code itself (LOOPBACK), unless --env says where code of its language runs.
 
-Exits with the command's code; with 1 if that is 0 but a job failed; with 125 if the runner cannot start; with 126 or 127 if the command cannot be started.
+Exits with the command's code; with 1 if that is 0 but a job did not end as DONE or DRAINED; with 125 if the runner cannot start; with 126 or 127 if the command cannot be started.
 
 Examples:
 
     pharos run -- python -m apache_beam.examples.wordcount --input in.txt --output counts
     pharos run -- go run ./wordcount --output counts.txt
     pharos run -- java -jar target/pipeline.jar
+    pharos run --drain-after 1m -- python my_endless_pipeline.py
     pharos run --env python="process:python -m apache_beam.runners.worker.sdk_worker_main" -- python my_pipeline.py
     pharos run -- ./my-launcher --beam-server={endpoint}`
 }
@@ -98,6 +100,9 @@ func (c *runCmd) execute(env *Env, d *frontDoor, p *prepared, out *screen) error
 		return cannotStart(p.argv[0], err)
 	}
 	watch := out.watch(d.jobs)
+	if c.DrainAfter > 0 {
+		go drainAfter(ctx, d.jobs, c.DrainAfter)
+	}
 	exit := exitCode(cmd.Wait())
 	if exit == 0 {
 		waitForJobs(ctx, d.jobs, out)
@@ -141,6 +146,27 @@ func waitForJobs(ctx context.Context, jobs server.Jobs, out io.Writer) {
 	}
 }
 
+// drainInterval is how often a job is looked at that may have to be drained.
+const drainInterval = 100 * time.Millisecond
+
+// drainAfter drains jobs that have run for some time, until ctx ends.
+func drainAfter(ctx context.Context, jobs server.Jobs, limit time.Duration) {
+	tick := time.NewTicker(drainInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, j := range jobs.Jobs() {
+			if st, since := j.State(); st == jobpb.JobState_RUNNING && time.Since(since) >= limit {
+				j.Drain()
+			}
+		}
+	}
+}
+
 // judge says how each job ended, and decides the exit code.
 func judge(jobs server.Jobs, exit int, out io.Writer) error {
 	ran := false
@@ -151,7 +177,7 @@ func judge(jobs server.Jobs, exit int, out io.Writer) error {
 		}
 		ran = true
 		fmt.Fprintf(out, "pharos: job %s %s after %s\n", j.Name(), st, since.Sub(j.Created()).Round(time.Millisecond))
-		if st != jobpb.JobState_DONE && exit == 0 {
+		if st != jobpb.JobState_DONE && st != jobpb.JobState_DRAINED && exit == 0 {
 			exit = exitFailed
 		}
 	}

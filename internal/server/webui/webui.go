@@ -39,7 +39,7 @@ type pages struct {
 }
 
 // Handler serves the pages. Forms on them post to the API below /api/ and to
-// /jobs/{id}/cancel, which redirects back.
+// /jobs/{id}/cancel and /drain, which redirect back.
 func Handler(jobs server.Jobs, version string, log *slog.Logger) (http.Handler, error) {
 	p := &pages{jobs: jobs, version: version, log: log, set: map[string]*template.Template{}}
 	for _, name := range []string{"jobs", "job", "plan", "metrics", "missing"} {
@@ -72,7 +72,8 @@ func Handler(jobs server.Jobs, version string, log *slog.Logger) (http.Handler, 
 			Metrics api.MetricsView
 		}{api.Describe(j), api.Metrics(j)}
 	}))
-	mux.HandleFunc("POST /jobs/{id}/cancel", p.cancel)
+	mux.HandleFunc("POST /jobs/{id}/cancel", p.ask(server.Job.Cancel))
+	mux.HandleFunc("POST /jobs/{id}/drain", p.ask(server.Job.Drain))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { p.missing(w, "There is no such page.") })
 	return http.NewCrossOriginProtection().Handler(secure(mux)), nil
 }
@@ -98,14 +99,17 @@ func (p *pages) job(page string, view func(server.Job) any) http.HandlerFunc {
 	}
 }
 
-func (p *pages) cancel(w http.ResponseWriter, r *http.Request) {
-	j, ok := p.jobs.Job(r.PathValue("id"))
-	if !ok {
-		p.missing(w, "There is no such job.")
-		return
+// ask asks something of a job, and goes back to its page.
+func (p *pages) ask(what func(server.Job)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		j, ok := p.jobs.Job(r.PathValue("id"))
+		if !ok {
+			p.missing(w, "There is no such job.")
+			return
+		}
+		what(j)
+		http.Redirect(w, r, "/jobs/"+j.ID(), http.StatusSeeOther)
 	}
-	j.Cancel()
-	http.Redirect(w, r, "/jobs/"+j.ID(), http.StatusSeeOther)
 }
 
 func (p *pages) missing(w http.ResponseWriter, why string) {

@@ -97,6 +97,9 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 	for _, o := range a.outs {
 		res.output = append(res.output, o.count)
 	}
+	if a.dropped > 0 {
+		res.infos = append(res.infos, a.droppedDueToLateness())
+	}
 	return res, nil
 }
 

@@ -135,6 +135,14 @@ func (s *Stage) Source() bool {
 	return false
 }
 
+// Taker is the id of the transform that takes the stage's input.
+func (s *Stage) Taker() string {
+	if s.Group != nil {
+		return s.Group.Transform
+	}
+	return s.Steps[0]
+}
+
 // WindowedSides reports whether some side input grows while the stage runs, so
 // that an element has to wait for the side inputs of its window.
 func (s *Stage) WindowedSides() bool {

@@ -338,9 +338,10 @@ func (d *driver) committed(x commitDone) {
 		return
 	}
 	for _, id := range x.bundles {
-		res := d.results[id]
-		d.routeSides(res.record)
-		d.count(res)
+		if res := d.results[id]; res != nil { // else it was a split
+			d.routeSides(res.record)
+			d.count(res)
+		}
 	}
 	d.step(core.CommitDurable{Bundles: x.bundles})
 	for _, id := range x.bundles {

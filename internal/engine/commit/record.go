@@ -60,5 +60,12 @@ type Record struct {
 	Shards   []Shard // one for each leased shard of a keyed stage
 	Ops      []keyspace.Op
 	Metrics  []byte // encoded monitoring deltas
-	Finalize bool   // the SDK wants to hear of the durable commit
+	// The scheduler adds what the bundle does to queues and marks.
+	Taken []Item // used up
+	Put   []Item // new: residuals, and outputs for the main inputs of consumers
+	Marks []Mark // that have changed since the record before
+	// Split: the record is not the bundle's effect but that of a split, which
+	// replaces its input by what it keeps and what others get.
+	Split    bool
+	Finalize bool // the SDK wants to hear of the durable commit
 }

@@ -57,26 +57,11 @@ const (
 func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
 	b := &bundle{id: c.next, stage: s, shards: shards, items: items, event: event}
 	if len(items) > 0 && len(items[0]) > 0 { // items are truncated all, or none
-		b.truncated = items[0][0].truncated
+		b.truncated = items[0][0].Truncated
 		b.truncates = c.truncates(s, &items[0][0])
 	}
 	c.next++
-	c.bundles[b.id] = b
-	s.inflight++
-	for i, sh := range shards {
-		if s.plan.Keyed {
-			s.shards[sh].leased = true
-		}
-		for _, it := range items[i] {
-			s.flight[it.hold]++
-			b.elements += it.block.Count
-			b.tries = max(b.tries, it.tries)
-		}
-	}
-	if s.plan.Kind == plan.Impulse {
-		// Until it has committed, an impulse holds the watermark as any work.
-		s.flight[timestamp.Min]++
-	}
+	c.fly(b)
 	c.attempt(b)
 }
 
@@ -102,7 +87,7 @@ func (c *Core) attempt(b *bundle) {
 	for i, sh := range b.shards {
 		l := Lease{Shard: sh}
 		for _, it := range b.items[i] {
-			l.Blocks = append(l.Blocks, it.block)
+			l.Blocks = append(l.Blocks, it.Block)
 		}
 		e.Leases = append(e.Leases, l)
 	}
@@ -128,7 +113,14 @@ func (c *Core) finished(r *commit.Record) {
 	b.state = committing
 	b.record = r
 	b.stage.observe(b.elements, c.wall-b.started)
-	c.emit(Commit{Record: r})
+	switch b.stage.plan.Kind {
+	case plan.Impulse:
+		b.stage.fired = true
+	case plan.TestStream:
+		b.stage.passed = max(b.stage.passed, b.event+1)
+	}
+	c.queue(b)
+	c.commit(r)
 }
 
 // failed: an attempt failed. The bundle keeps its leases and is tried again,
@@ -165,9 +157,11 @@ func (c *Core) durable(id uint64) {
 			s.shards[sh].leased = false
 		}
 		for _, it := range b.items[i] {
-			s.land(it.hold)
+			s.land(it.Hold)
 		}
-		c.drop(b.items[i])
+		if !b.record.Split {
+			c.drop(b.items[i])
+		}
 	}
 	c.drop(b.spent)
 	switch s.plan.Kind {
@@ -195,88 +189,4 @@ func (b *bundle) nextTries() int {
 		return 0
 	}
 	return min(b.tries+1, maxTries)
-}
-
-// putBack queues what a bundle did not process.
-func (c *Core) putBack(b *bundle, res commit.Residual, tries int) {
-	it := item{
-		block: res.Block, hold: res.Block.Min, ready: c.now + res.DelayMS, since: c.now, tries: tries,
-		truncated: b.truncated || b.truncates,
-	}
-	if res.DelayMS <= 0 {
-		it.ready = 0
-	}
-	switch {
-	case res.Estimate:
-		it.hold = res.Hold
-	case b.truncates: // as before: its estimate is not in the element's timestamp
-		it.hold = b.hold()
-	}
-	b.stage.push(res.Shard, it)
-}
-
-// hold is the smallest hold of the bundle's input.
-func (b *bundle) hold() timestamp.Time {
-	t := lastHold
-	for _, items := range b.items {
-		for _, it := range items {
-			t = min(t, it.hold)
-		}
-	}
-	return t
-}
-
-// handBack: a part of a running bundle's input goes back to the queue while the
-// bundle goes on with the rest.
-func (c *Core) handBack(e Split) {
-	b := c.current(e.Bundle, e.Attempt)
-	if b == nil || b.stage.plan.Keyed || len(b.items) != 1 {
-		if len(e.Made) > 0 {
-			c.emit(DropBlocks{IDs: e.Made}) // of an attempt that no longer counts
-		}
-		return
-	}
-	kept := map[uint64]bool{}
-	for _, p := range e.Primary {
-		kept[p.ID] = true
-	}
-	for _, r := range e.Residual {
-		kept[r.Block.ID] = true
-	}
-	s, hold := b.stage, b.hold()
-	for _, it := range b.items[0] {
-		s.land(it.hold)
-		if !kept[it.block.ID] {
-			b.spent = append(b.spent, it)
-		}
-	}
-	b.items[0], b.elements = nil, 0
-	for _, p := range e.Primary {
-		b.elements += p.Count
-		b.items[0] = append(b.items[0], item{block: p, hold: hold, truncated: b.truncated})
-		s.flight[hold]++
-	}
-	for _, r := range e.Residual {
-		c.putBack(b, r, min(b.tries+1, maxTries))
-	}
-}
-
-// apply routes what a durable record brought.
-func (c *Core) apply(b *bundle) {
-	r, s, tries := b.record, b.stage, b.nextTries()
-	for _, sh := range r.Shards {
-		t := &s.shards[sh.Shard]
-		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
-	}
-	for _, res := range r.Residual {
-		c.putBack(b, res, tries)
-	}
-	for _, o := range r.Outputs {
-		to := s.plan.Outputs[o.Port].Consumers[o.Consumer]
-		if to.Side >= 0 {
-			c.stages[to.Stage].sides[to.Side].seen = true
-			continue // side inputs keep their blocks outside the core
-		}
-		c.stages[to.Stage].push(o.Shard, item{block: o.Block, hold: o.Block.Min, since: c.now})
-	}
 }

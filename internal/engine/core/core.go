@@ -97,9 +97,10 @@ type Core struct {
 	// running counts bundles in flight by environment ("" for runner stages).
 	running map[string]int
 	bundles map[uint64]*bundle
-	next    uint64
-	now     int64 // processing time, Unix ms
-	wall    int64 // the same, also if processing time is virtual
+	next    uint64 // bundle
+	seq     uint64 // the last item
+	now     int64  // processing time, Unix ms
+	wall    int64  // the same, also if processing time is virtual
 	// virtual: the job has a TestStream, so processing time stands still but
 	// for what the TestStream advances it by.
 	virtual bool
@@ -319,7 +320,7 @@ func (c *Core) drop(items []item) {
 	}
 	ids := make([]uint64, len(items))
 	for i, it := range items {
-		ids[i] = it.block.ID
+		ids[i] = it.Block.ID
 	}
 	c.emit(DropBlocks{IDs: ids})
 }

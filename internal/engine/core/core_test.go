@@ -27,7 +27,6 @@ type world struct {
 	written  []int64 // elements sent to a stage and committed
 	fanout   int64
 	finished *Finish
-	records  map[uint64]*commit.Record
 	reads    map[uint64]int64
 	now      int64
 	splits   map[Event]Split         // to be told before the event
@@ -37,14 +36,18 @@ type world struct {
 	timers   map[[2]int]commit.Shard // by stage and shard, as committed
 	budget   int                     // timers and residuals still to be made
 	begun    map[int]bool            // stages with a barrier that have started
+	pending  []*commit.Record        // on their way to the store, in order
+	store    *savedWorld
+	crash    float64 // probability that the process dies before an event
+	deaths   int
 }
 
 func newWorld(t *testing.T, seed uint64, p *plan.Plan, cfg Config) *world {
 	return &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), plan: p, core: New(p, cfg), leased: map[[2]int]uint64{},
 		live: map[uint64]int{}, read: make([]int64, len(p.Stages)), written: make([]int64, len(p.Stages)), fanout: 3,
-		records: map[uint64]*commit.Record{}, reads: map[uint64]int64{}, splits: map[Event]Split{},
-		timers: map[[2]int]commit.Shard{}, begun: map[int]bool{},
+		reads: map[uint64]int64{}, splits: map[Event]Split{},
+		timers: map[[2]int]commit.Shard{}, begun: map[int]bool{}, store: newSavedWorld(),
 	}
 }
 
@@ -66,6 +69,10 @@ func (w *world) run() *Finish {
 			w.tell(ClockAdvanced{NowMS: w.now})
 			continue
 		}
+		if w.rng.Float64() < w.crash {
+			w.die()
+			continue
+		}
 		i := w.rng.IntN(len(w.events))
 		ev := w.events[i]
 		w.events = append(w.events[:i], w.events[i+1:]...)
@@ -79,9 +86,12 @@ func (w *world) tell(ev Event) {
 	for i := range before {
 		before[i] = w.core.Status(i).Output
 	}
-	switch e := ev.(type) {
+	switch ev.(type) {
 	case CommitDurable:
-		w.durable(e.Bundles)
+		if len(w.pending) == 0 {
+			return // it came with one before
+		}
+		ev = CommitDurable{Bundles: w.stored(1 + w.rng.IntN(len(w.pending)))}
 	case BundleFinished, BundleFailed:
 		if split, ok := w.splits[ev]; ok {
 			delete(w.splits, ev)
@@ -106,12 +116,24 @@ func (w *world) tell(ev Event) {
 	}
 }
 
-func (w *world) durable(bundles []uint64) {
-	for _, id := range bundles {
-		r := w.records[id]
-		w.read[r.Stage] += w.reads[id]
+// stored makes the first n pending records durable and returns their bundles.
+func (w *world) stored(n int) (bundles []uint64) {
+	for _, r := range w.pending[:n] {
+		if err := w.store.apply(w.plan, r); err != nil {
+			w.t.Fatal(err)
+		}
+		w.durable(r)
+		bundles = append(bundles, r.Bundle)
+	}
+	w.pending = w.pending[n:]
+	return bundles
+}
+
+func (w *world) durable(r *commit.Record) {
+	if !r.Split {
+		w.read[r.Stage] += w.reads[r.Bundle]
 		for k, b := range w.leased {
-			if b == id {
+			if b == r.Bundle {
 				delete(w.leased, k)
 			}
 		}
@@ -135,7 +157,8 @@ func (w *world) carry(eff Effect) {
 	case StartBundle:
 		w.start(e)
 	case Commit:
-		w.events = append(w.events, CommitDurable{Bundles: []uint64{e.Record.Bundle}})
+		w.pending = append(w.pending, e.Record)
+		w.events = append(w.events, CommitDurable{})
 	case DropBlocks:
 		for _, id := range e.IDs {
 			if _, ok := w.live[id]; !ok {
@@ -261,7 +284,6 @@ func (w *world) start(e StartBundle) {
 			w.output(r, port, c, to, out)
 		}
 	}
-	w.records[e.Bundle] = r
 	w.reads[e.Bundle] = n
 	w.events = append(w.events, BundleFinished{Record: r})
 	if shared {

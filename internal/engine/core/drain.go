@@ -23,6 +23,7 @@ func (c *Core) drain() {
 	for _, s := range c.stages {
 		if s.plan.Kind == plan.TestStream {
 			s.event = len(s.plan.TestStream.GetEvents())
+			s.passed = s.event
 			c.setPorts(s, timestamp.Max)
 		}
 	}
@@ -46,5 +47,5 @@ func (c *Core) untruncated() []*bundle {
 
 // truncates says whether the item has to be truncated before it is processed.
 func (c *Core) truncates(s *stage, it *item) bool {
-	return c.draining && s.plan.Splittable && !it.truncated
+	return c.draining && s.plan.Splittable && !it.Truncated
 }

@@ -14,13 +14,13 @@ func TestLimitCountsWhatIsTaken(t *testing.T) {
 		Config{Shards: 1, InputBytes: map[string]int64{"e": 100}})
 	s := c.stages[0]
 	for i := range 5 {
-		it := item{block: commit.Block{ID: uint64(i), Count: 1, Bytes: 1}}
+		it := item{Block: commit.Block{ID: uint64(i), Count: 1, Bytes: 1}}
 		if i > 0 {
-			it.block.Bytes = 60
+			it.Block.Bytes = 60
 		} else {
-			it.ready = 1 << 40
+			it.ReadyMS = 1 << 40
 		}
-		s.push(0, it)
+		s.push(it)
 	}
 	c.launchShards(s, []int{0}, true)
 	if l := c.effects[0].(StartBundle).Leases[0]; len(l.Blocks) != 1 || l.Blocks[0].ID != 1 {

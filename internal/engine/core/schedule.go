@@ -114,7 +114,7 @@ func (c *Core) mayStart(s *stage) bool {
 func (c *Core) queueReady(s *stage) bool {
 	for i := range s.shards {
 		for j := range s.shards[i].queue {
-			if c.sidesReady(s, s.shards[i].queue[j].block.End) {
+			if c.sidesReady(s, s.shards[i].queue[j].Block.End) {
 				return true
 			}
 		}
@@ -134,9 +134,9 @@ func (c *Core) scheduleSpans(s *stage, pick func(*item) bool) {
 	for i := range queue {
 		if pick(&queue[i]) {
 			ready++
-			elements += queue[i].block.Count
-			bytes += queue[i].block.Bytes
-			since = min(since, queue[i].since)
+			elements += queue[i].Block.Count
+			bytes += queue[i].Block.Bytes
+			since = min(since, queue[i].SinceMS)
 		}
 	}
 	share := free
@@ -204,8 +204,8 @@ func (c *Core) span(s *stage, want int, pick func(*item) bool) int {
 		if !pick(it) {
 			continue
 		}
-		elements += it.block.Count
-		bytes += it.block.Bytes
+		elements += it.Block.Count
+		bytes += it.Block.Bytes
 		if n > 0 && (elements > most || bytes > limit) {
 			break
 		}
@@ -269,8 +269,8 @@ func (c *Core) readyElements(s *stage, sh *shard) (n, bytes int64) {
 	for i := range sh.queue {
 		it := &sh.queue[i]
 		if c.ready(s, it) {
-			n += max(it.block.Count, 1)
-			bytes += it.block.Bytes
+			n += max(it.Block.Count, 1)
+			bytes += it.Block.Bytes
 		} else if s.plan.Barrier {
 			return 0, 0 // it is processed as a whole
 		}
@@ -298,12 +298,12 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 				if !c.ready(s, it) {
 					continue
 				}
-				full := count > 0 && (count+it.block.Count > most || bytes+it.block.Bytes > limit)
+				full := count > 0 && (count+it.Block.Count > most || bytes+it.Block.Bytes > limit)
 				if full && !s.plan.Barrier {
 					break
 				}
-				count += it.block.Count
-				bytes += it.block.Bytes
+				count += it.Block.Count
+				bytes += it.Block.Bytes
 				n++
 			}
 			items[i] = c.take(s, sh, n)

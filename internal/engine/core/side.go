@@ -98,8 +98,8 @@ func (c *Core) sidesReady(s *stage, end timestamp.Time) bool {
 
 // ready says whether an item may be processed now.
 func (c *Core) ready(s *stage, it *item) bool {
-	rests := it.ready > c.now && !c.truncates(s, it)
-	return !rests && (len(s.sides) == 0 || c.sidesReady(s, it.block.End))
+	rests := it.ReadyMS > c.now && !c.truncates(s, it)
+	return !rests && (len(s.sides) == 0 || c.sidesReady(s, it.Block.End))
 }
 
 func (c *Core) explainSides(s *stage, name func(int) string) string {

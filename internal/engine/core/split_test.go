@@ -90,7 +90,7 @@ func TestLongBundlesAreNotCounted(t *testing.T) {
 		s := c.stages[1]
 		c.Tick(1)
 		for id := range uint64(2) {
-			s.push(0, item{block: commit.Block{ID: id, Count: 1}})
+			s.push(item{Block: commit.Block{ID: id, Count: 1}})
 			c.launch(s, []int{0}, [][]item{s.take(0, 1, func(*item) bool { return true })}, 0)
 		}
 		if n := c.free(s); n > 0 {

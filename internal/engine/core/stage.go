@@ -15,15 +15,7 @@ import (
 const never = int64(math.MaxInt64)
 
 // item is a block in a queue.
-type item struct {
-	block commit.Block
-	hold  timestamp.Time // what the block holds the watermark at
-	ready int64          // processing time before which it rests (residuals)
-	tries int            // see bundle.tries
-	since int64          // processing time at which it was queued
-	// truncated: it is what draining has left of a restriction.
-	truncated bool
-}
+type item = commit.Item
 
 // shard is the part of a stage that one bundle can lease. A stage without keys
 // has one, of which a bundle takes blocks without a lease.
@@ -60,6 +52,11 @@ type stage struct {
 	event int
 	// impulse: an Impulse stage has yet to fire.
 	impulse bool
+	// What records have said of the stage: that the impulse has fired, how many
+	// TestStream events have passed, and the last mark.
+	fired  bool
+	passed int
+	marked commit.Mark
 }
 
 func newStage(p *plan.Stage, shards int, windowings map[string]*window.Strategy) *stage {
@@ -101,11 +98,10 @@ func (s *stage) observe(elements, ms int64) {
 // time consumers take their input for complete.
 const lastHold = timestamp.Max - 1
 
-// push puts an item at the end of a shard's queue.
-func (s *stage) push(shard int, it item) {
-	it.hold = min(it.hold, lastHold)
-	s.shards[shard].queue = append(s.shards[shard].queue, it)
-	s.queued += it.block.Count
+// push puts an item at the end of its shard's queue.
+func (s *stage) push(it item) {
+	s.shards[it.Shard].queue = append(s.shards[it.Shard].queue, it)
+	s.queued += it.Block.Count
 	s.blocks++
 }
 
@@ -123,7 +119,7 @@ func (s *stage) take(shard, n int, ready func(*item) bool) []item {
 			continue
 		}
 		taken = append(taken, it)
-		s.queued -= it.block.Count
+		s.queued -= it.Block.Count
 		s.blocks--
 	}
 	sh.queue = rest
@@ -157,7 +153,7 @@ func (s *stage) work() timestamp.Time {
 	t := commit.None
 	for i := range s.shards {
 		for _, it := range s.shards[i].queue {
-			t = min(t, it.hold)
+			t = min(t, it.Hold)
 		}
 	}
 	for h := range s.flight {
@@ -188,8 +184,8 @@ func (s *stage) nextProc(now int64) int64 {
 			t = min(t, sh.nextProc)
 		}
 		for _, it := range s.shards[i].queue {
-			if it.ready > now {
-				t = min(t, it.ready)
+			if it.ReadyMS > now {
+				t = min(t, it.ReadyMS)
 			}
 		}
 	}

@@ -23,13 +23,18 @@ func (c *Core) nextTestEvent() bool {
 			port := TestStreamPort(s.plan, ev.WatermarkEvent.GetTag())
 			c.marks.SetPort(s.plan.Index, len(s.plan.Outputs), port, timestamp.Clamp(ev.WatermarkEvent.GetNewWatermark()))
 		case *pipepb.TestStreamPayload_Event_ProcessingTimeEvent:
-			// Neither back, nor beyond the end of time.
-			c.now += max(0, min(ev.ProcessingTimeEvent.GetAdvanceDuration(), int64(timestamp.Max)-c.now))
+			c.advanceVirtual(ev.ProcessingTimeEvent.GetAdvanceDuration())
 		}
 		c.passEvent(s)
 		return true
 	}
 	return false
+}
+
+// advanceVirtual moves the virtual clock, neither back nor beyond the end of
+// time.
+func (c *Core) advanceVirtual(ms int64) {
+	c.now += max(0, min(ms, int64(timestamp.Max)-c.now))
 }
 
 // leap moves the virtual clock to the next instant that something waits for,
@@ -50,6 +55,7 @@ func (c *Core) leap() bool {
 // more.
 func (c *Core) passEvent(s *stage) {
 	s.event++
+	s.passed = max(s.passed, s.event)
 	if !s.eventsLeft() {
 		c.setPorts(s, timestamp.Max)
 	}

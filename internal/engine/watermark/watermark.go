@@ -70,6 +70,12 @@ func (g *Graph) SetPort(stage, ports, port int, t timestamp.Time) {
 	n.ports[port] = max(n.ports[port], t)
 }
 
+// Restore brings a stage to watermarks that it had before.
+func (g *Graph) Restore(stage int, in, out timestamp.Time) {
+	n := &g.nodes[stage]
+	n.in, n.out = max(n.in, in), max(n.out, out)
+}
+
 // Input returns the input watermark of a stage.
 func (g *Graph) Input(stage int) timestamp.Time { return g.nodes[stage].in }
 

@@ -18,7 +18,6 @@ import (
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
-	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
@@ -48,6 +47,7 @@ type driver struct {
 	ctx       context.Context // of everything the job runs
 	stop      context.CancelFunc
 	inbox     chan any
+	pools     map[string]*environment.Pool // by environment
 	committer *committer
 	running   map[uint64]*execution // by bundle
 	results   map[uint64]*result    // finished, not yet durable
@@ -91,7 +91,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	cfg := o.Core
 	d := &driver{
 		j: j, log: log, inbox: make(chan any, inboxSize),
-		running: map[uint64]*execution{}, results: map[uint64]*result{},
+		running: map[uint64]*execution{}, results: map[uint64]*result{}, pools: map[string]*environment.Pool{},
 		counts: make([]stageCount, len(j.plan.Stages)),
 		clock:  time.NewTimer(math.MaxInt64),
 	}
@@ -103,7 +103,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	}
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool), store: o.Store,
-		pools: map[string]*environment.Pool{}, tempDir: o.TempDir, memory: groupBudget(o.MemoryBudget, cfg.RunnerSlots),
+		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: groupBudget(o.MemoryBudget, cfg.RunnerSlots),
 	}
 	if err := d.r.prepare(j.id); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	if err := d.startPools(); err != nil {
 		return nil, err
 	}
-	for id, pool := range d.r.pools {
+	for id, pool := range d.pools {
 		cfg.Slots[id], cfg.ComputeSlots[id] = pool.Slots(), pool.ComputeSlots()
 		cfg.InputBytes[id] = pool.MaxInput()
 	}
@@ -133,7 +133,7 @@ func (d *driver) startPools() error {
 		if err := pool.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("transform %s: %w", d.r.userOf(id), err))
 		}
-		d.r.pools[id] = pool
+		d.pools[id], d.r.workers[id] = pool, harnesses{pool}
 	}
 	return errors.Join(errs...)
 }
@@ -339,23 +339,13 @@ func (d *driver) committed(x commitDone) {
 	}
 	for _, id := range x.bundles {
 		if res := d.results[id]; res != nil { // else it was a split
-			d.routeSides(res.record)
+			d.r.routeSides(res.record)
 			d.count(res)
 		}
 	}
 	d.step(core.CommitDurable{Bundles: x.bundles})
 	for _, id := range x.bundles {
 		delete(d.results, id)
-	}
-}
-
-// routeSides hands side input data to where it is read.
-func (d *driver) routeSides(r *commit.Record) {
-	for _, o := range r.Outputs {
-		to := d.j.plan.Stages[r.Stage].Outputs[o.Port].Consumers[o.Consumer]
-		if to.Side >= 0 {
-			d.r.stages[to.Stage].sides[to.Side].add(o.Block.ID)
-		}
 	}
 }
 
@@ -556,7 +546,7 @@ func (d *driver) release() {
 	}
 	d.stop()
 	var wg sync.WaitGroup
-	for _, p := range d.r.pools {
+	for _, p := range d.pools {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

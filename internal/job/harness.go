@@ -18,13 +18,12 @@ import (
 
 // harness runs the attempt on an SDK harness.
 func (a *attempt) harness(ctx context.Context, res *result) error {
-	pool := a.r.pools[a.s.plan.Environment]
-	h, err := pool.Get(ctx)
+	workers := a.r.workers[a.s.plan.Environment]
+	w, err := workers.Get(ctx)
 	if err != nil {
 		return err
 	}
-	defer pool.Put(h)
-	h.AddDescriptor(a.s.descriptor)
+	defer workers.Put(w)
 	chunks, err := a.input()
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	defer cancel(nil)
 	a.split.cancel = cancel
 	timers := map[timerKey][]byte{}
-	b := bundle.Start(ctx, h, bundle.Spec{
+	b := w.Start(ctx, a.s.descriptor, bundle.Spec{
 		Descriptor: a.s.descriptor.Id,
 		InputPort:  a.s.plan.InputPort,
 		Source:     chunks,
@@ -47,7 +46,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 		},
 		DataOutputs:   a.s.dataOutputs(),
 		TimerFamilies: a.s.timerFamilies(),
-		CacheTokens:   a.cacheTokens(pool.Size() == 1),
+		CacheTokens:   a.cacheTokens(workers.Size() == 1),
 		Timer: func(transform, family string, data []byte) error {
 			k := timerKey{transform, family}
 			if a.s.timers[k] == nil {
@@ -72,8 +71,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	res.infos = out.Infos
 	if out.Response.GetRequiresFinalization() {
 		a.record.Finalize = true
-		id := b.Instruction()
-		res.finalize = func(ctx context.Context) error { return bundle.Finalize(ctx, h, id) }
+		res.finalize = b.Finalize
 	}
 	return nil
 }
@@ -329,7 +327,7 @@ func (a *attempt) setTimer(k timerKey, f *timerFamily, e *coder.TimerElement) er
 		t.Domain = table.ProcessingTime
 		if a.r.virtual {
 			// The SDK's clock is the wall's: keep the distance.
-			t.Fire = a.ev.NowMS + t.Fire - now()
+			t.Fire = a.ev.NowMS + t.Fire - a.r.now()
 		}
 	}
 	return f.scanner.EachWindow(e, func(w []byte) error {

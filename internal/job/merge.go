@@ -131,13 +131,12 @@ func (s *onceSource) Next(context.Context) (bundle.Chunk, error) {
 
 // call asks a harness.
 func (m *mergeFn) call(ctx context.Context, r *runner, windows [][]byte) ([]window.Merged, error) {
-	pool := r.pools[m.env]
-	h, err := pool.Get(ctx)
+	workers := r.workers[m.env]
+	w, err := workers.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer pool.Put(h)
-	h.AddDescriptor(m.descriptor)
+	defer workers.Put(w)
 	data := coder.AppendHeader(nil, timestamp.Min, nil, 1, coder.NoFiring)
 	data = coder.AppendVarint(data, 0) // the nonce
 	data = binary.BigEndian.AppendUint32(data, uint32(len(windows)))
@@ -145,7 +144,7 @@ func (m *mergeFn) call(ctx context.Context, r *runner, windows [][]byte) ([]wind
 		data = append(data, w...)
 	}
 	var answer []byte
-	b := bundle.Start(ctx, h, bundle.Spec{
+	b := w.Start(ctx, m.descriptor, bundle.Spec{
 		Descriptor: m.descriptor.Id, InputPort: mergeRead, DataOutputs: []string{mergeWrite},
 		Source: &onceSource{chunk: bundle.Chunk{Transform: mergeRead, Data: data, Elements: 1}},
 		Output: func(_ string, data []byte) error {

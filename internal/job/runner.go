@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pharos-beam/pharos/internal/engine/reduce"
-	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/window"
 	"github.com/pharos-beam/pharos/internal/plan"
@@ -26,7 +25,8 @@ type runner struct {
 	shards  int
 	blocks  *blocks
 	store   store.Store
-	pools   map[string]*environment.Pool
+	workers map[string]Workers // by environment
+	now     func() int64       // the clock of the workers, Unix ms
 	tempDir string
 	virtual bool  // processing time is a TestStream's
 	memory  int64 // budget of one grouping, bytes
@@ -206,8 +206,8 @@ func (r *runner) userOf(env string) string {
 // maxInput is how many bytes of input a bundle of a stage may have, 0 if any.
 // No block may be larger.
 func (r *runner) maxInput(ps *plan.Stage) int {
-	if pool := r.pools[ps.Environment]; ps.Kind == plan.SDK && pool != nil {
-		return int(pool.MaxInput())
+	if w := r.workers[ps.Environment]; ps.Kind == plan.SDK && w != nil {
+		return int(w.MaxInput())
 	}
 	return 0
 }

@@ -8,6 +8,7 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
+	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/window"
 	"github.com/pharos-beam/pharos/internal/plan"
@@ -99,6 +100,16 @@ func (s *sideInput) add(block uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fresh = append(s.fresh, block)
+}
+
+// routeSides hands the side input data of a durable record to where it is read.
+func (r *runner) routeSides(rec *commit.Record) {
+	for _, o := range rec.Outputs {
+		to := r.plan.Stages[rec.Stage].Outputs[o.Port].Consumers[o.Consumer]
+		if to.Side >= 0 {
+			r.stages[to.Stage].sides[to.Side].add(o.Block.ID)
+		}
+	}
 }
 
 // grow indexes the blocks that have come since the last time.

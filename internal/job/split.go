@@ -12,7 +12,6 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
-	"github.com/pharos-beam/pharos/internal/harness/bundle"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
@@ -38,7 +37,7 @@ type splitter struct {
 	tell   func(core.Event)
 	cancel context.CancelCauseFunc // of the attempt
 	mu     sync.Mutex              // also guards the attempt's transaction
-	b      *bundle.Bundle
+	b      Bundle
 	asked  sync.WaitGroup // splits without an answer yet
 	source *chunks
 	roots  []*fnpb.DelayedBundleApplication
@@ -48,7 +47,7 @@ type splitter struct {
 
 func newSplitter(a *attempt) *splitter { return &splitter{a: a} }
 
-func (s *splitter) running(b *bundle.Bundle) {
+func (s *splitter) running(b Bundle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.b = b
@@ -65,7 +64,7 @@ func (s *splitter) ended() {
 }
 
 // ask returns the bundle if it may be split; then answered must be called.
-func (s *splitter) ask() *bundle.Bundle {
+func (s *splitter) ask() Bundle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.b != nil {

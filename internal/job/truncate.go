@@ -44,20 +44,19 @@ func (a *attempt) truncateUnasked(left *output) error {
 
 // truncateRestrictions has the SDK do it.
 func (a *attempt) truncateRestrictions(ctx context.Context, res *result, left *output) error {
-	pool := a.r.pools[a.s.plan.Environment]
-	h, err := pool.Get(ctx)
+	pool := a.r.workers[a.s.plan.Environment]
+	w, err := pool.Get(ctx)
 	if err != nil {
 		return err
 	}
-	defer pool.Put(h)
-	h.AddDescriptor(a.s.truncation)
+	defer pool.Put(w)
 	source, err := a.input()
 	if err != nil {
 		return err
 	}
 	t := a.s.plan.Truncation
 	source.port = t.InputPort
-	out, err := bundle.Start(ctx, h, bundle.Spec{
+	out, err := w.Start(ctx, a.s.truncation, bundle.Spec{
 		Descriptor:  a.s.truncation.Id,
 		InputPort:   t.InputPort,
 		Source:      source,

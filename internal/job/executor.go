@@ -1,0 +1,104 @@
+package job
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// ExecutorOptions are what an Executor needs.
+type ExecutorOptions struct {
+	Job     string
+	Log     *slog.Logger
+	Plan    *plan.Plan
+	Store   store.Store
+	Spool   *spool.Spool
+	Workers map[string]Workers // by environment
+	// Shards of keyed stages; as the core's.
+	Shards int
+	// GroupMemory is how many bytes one grouping may hold; what is more goes to
+	// TempDir.
+	GroupMemory int64
+	TempDir     string
+	// Now is the workers' clock, Unix ms.
+	Now func() int64
+}
+
+// Executor carries out the bundles of a job for one who owns the loop around
+// the core: what a driver does, but no goroutines, clocks or commits. The
+// simulation drives it.
+type Executor struct{ r *runner }
+
+// NewExecutor prepares the stages of a plan.
+func NewExecutor(o ExecutorOptions) (*Executor, error) {
+	r := &runner{
+		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool), store: o.Store,
+		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory,
+	}
+	if err := r.prepare(o.Job); err != nil {
+		return nil, err
+	}
+	return &Executor{r}, nil
+}
+
+// Attempt prepares an attempt of a bundle. tell takes core.Split events while
+// it runs.
+func (x *Executor) Attempt(ev core.StartBundle, tell func(core.Event)) *Attempt {
+	a := x.r.newAttempt(ev)
+	a.split.tell = tell
+	return &Attempt{a: a}
+}
+
+// Durable must be called with every record that has been applied to the store,
+// before the core hears of it.
+func (x *Executor) Durable(r *commit.Record) { x.r.routeSides(r) }
+
+// Block returns the bytes of a block of the job.
+func (x *Executor) Block(id uint64) ([]byte, error) { return x.r.blocks.get(id) }
+
+// Drop frees blocks of the job.
+func (x *Executor) Drop(ids ...uint64) { x.r.blocks.drop(ids...) }
+
+// Attempt is an attempt of a bundle.
+type Attempt struct {
+	a   *attempt
+	res *result
+}
+
+// Run carries the attempt out, to its end. Unlike in a driver, a broken
+// invariant panics.
+func (t *Attempt) Run(ctx context.Context) (*commit.Record, error) {
+	res, err := t.a.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.res = res
+	return res.record, nil
+}
+
+// Split gives back a part of what has not been processed, if the worker does.
+// See core.SplitBundle. It may be called while Run waits for the worker.
+func (t *Attempt) Split(ctx context.Context, fraction float64, share bool) {
+	t.a.split.split(ctx, fraction, share)
+}
+
+// Dropped is how many elements came too late, once for each of their windows
+// where they are grouped.
+func (t *Attempt) Dropped() int64 { return t.a.dropped }
+
+// Finalize tells the worker that the attempt is durable, if it wants to know.
+func (t *Attempt) Finalize(ctx context.Context) error {
+	if t.res == nil || t.res.finalize == nil {
+		return nil
+	}
+	return t.res.finalize(ctx)
+}
+
+// Discard frees what an attempt that succeeded has made, when nobody will hear
+// of it.
+func (t *Attempt) Discard() { t.a.discard() }

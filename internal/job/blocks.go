@@ -47,6 +47,15 @@ func (b *blocks) put(data []byte, order *arrival) (uint64, error) {
 	return id, nil
 }
 
+// adopt takes over blocks that the job had before the runner was started again.
+func (b *blocks) adopt(ids []uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range ids {
+		b.live[id] = nil
+	}
+}
+
 func (b *blocks) get(id uint64) ([]byte, error) { return b.spool.Get(id) }
 
 // order returns when the elements of a block came, nil if it is not known.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +19,13 @@ import (
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
+	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
 	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
 // Limits of a driver.
@@ -49,6 +52,9 @@ type driver struct {
 	inbox     chan any
 	pools     map[string]*environment.Pool // by environment
 	committer *committer
+	records   *table.Records        // of a durable job, else nil
+	unfolded  []uint64              // bundles whose metrics are in the store one by one
+	suspended bool                  // the runner stops and the job does not
 	running   map[uint64]*execution // by bundle
 	results   map[uint64]*result    // finished, not yet durable
 	clock     *time.Timer
@@ -116,10 +122,79 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 		cfg.Slots[id], cfg.ComputeSlots[id] = pool.Slots(), pool.ComputeSlots()
 		cfg.InputBytes[id] = pool.MaxInput()
 	}
-	d.core = core.New(j.plan, cfg)
-	d.committer = newCommitter(o.Store, d.tell)
+	if err := d.restore(cfg); err != nil {
+		return nil, err
+	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// restore makes the core: a new one, or one that goes on where the records of a
+// durable job have left it.
+func (d *driver) restore(cfg core.Config) error {
+	o := &d.j.m.opts
+	if !o.Durable {
+		d.core = core.New(d.j.plan, cfg)
+		d.committer = newCommitter(o.Store, d.tell, nil, nil)
+		return nil
+	}
+	d.r.durable = true
+	f := d.j.found
+	d.j.found = nil
+	if f == nil {
+		f = &found{records: table.NewRecords(d.j.id), saved: &table.Saved{}}
+	}
+	d.records = f.records
+	d.committer = newCommitter(o.Store, d.tell, f.records, o.Spool.Sync)
+	saved := f.saved
+	d.core = core.Recover(d.j.plan, cfg, core.Saved{
+		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
+	})
+	d.r.blocks.adopt(f.blocks())
+	slices.SortFunc(saved.Sides, func(a, b commit.Side) int { return cmp.Compare(a.Seq, b.Seq) })
+	d.r.routeSides(&commit.Record{Sides: saved.Sides})
+	return d.restoreMetrics(saved.Metrics)
+}
+
+// restoreMetrics adds up the committed metrics.
+func (d *driver) restoreMetrics(all map[uint64][]byte) error {
+	for bundle, b := range all {
+		infos, err := decodeInfos(b)
+		if err != nil {
+			return fmt.Errorf("metrics of bundle %d: %w", bundle, err)
+		}
+		for _, mi := range infos {
+			if err := d.j.metrics.committed.Add(mi); err != nil {
+				return fmt.Errorf("metrics of bundle %d: %w", bundle, err)
+			}
+		}
+		if bundle != 0 {
+			d.unfolded = append(d.unfolded, bundle)
+		}
+	}
+	return nil
+}
+
+// maxUnfolded is how many bundles have metrics of their own in the store.
+const maxUnfolded = 1000
+
+// fold puts the metrics of many bundles into one row.
+func (d *driver) fold(bundle uint64) {
+	if d.records == nil {
+		return
+	}
+	if d.unfolded = append(d.unfolded, bundle); len(d.unfolded) < maxUnfolded {
+		return
+	}
+	d.j.mu.Lock()
+	sum, err := encodeInfos(d.j.metrics.committed.Infos())
+	d.j.mu.Unlock()
+	if err != nil {
+		d.log.Warn("metrics cannot be written down", "err", err)
+		return
+	}
+	d.committer.add(&commit.Record{Ops: d.records.Fold(nil, sum, d.unfolded)})
+	d.unfolded = nil
 }
 
 // startPools prepares the workers of all environments that have something to
@@ -206,10 +281,25 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 			cancelled = nil
 			d.step(core.Cancel{})
 		case <-ctx.Done():
+			d.suspended = d.records != nil
 			d.step(core.Cancel{})
 		}
 	}
+	end := d.outcome()
+	if d.suspended {
+		return end
+	}
+	if err := d.j.seal(end); err != nil {
+		d.log.Warn("the end of the job cannot be written down", "err", err)
+	}
+	return end
+}
+
+// outcome is the state in which the job ends.
+func (d *driver) outcome() jobpb.JobState_Enum {
 	switch {
+	case d.suspended:
+		return d.j.stateNow()
 	case d.end.Cancelled:
 		return jobpb.JobState_CANCELLED
 	case d.end.Err != "":
@@ -341,6 +431,7 @@ func (d *driver) committed(x commitDone) {
 		if res := d.results[id]; res != nil { // else it was a split
 			d.r.routeSides(res.record)
 			d.count(res)
+			d.fold(id)
 		}
 	}
 	d.step(core.CommitDurable{Bundles: x.bundles})
@@ -556,6 +647,9 @@ func (d *driver) release() {
 	wg.Wait()
 	d.wg.Wait()
 	d.committer.wait()
+	if d.suspended {
+		return // it goes on when the runner is started again
+	}
 	d.r.blocks.dropAll()
 	tx := d.j.m.opts.Store
 	if err := dropJob(tx, d.j.id); err != nil {

@@ -41,6 +41,7 @@ type rig struct {
 	t    *testing.T
 	m    *job.Manager
 	pool *pool
+	srv  *fnapi.Server
 }
 
 // pool is a worker pool service, as LOOPBACK has one.
@@ -50,6 +51,7 @@ type pool struct {
 	mu      sync.Mutex
 	config  fakesdk.Config
 	workers map[string]*fakesdk.Worker
+	stop    func() // ends the service
 	started int
 }
 
@@ -91,9 +93,43 @@ func serve(t *testing.T, register func(g *grpc.Server, addr string), opts ...grp
 }
 
 func newRig(t *testing.T) *rig {
+	r := newServices(t)
+	sp, err := spool.Open(spool.Options{Dir: t.TempDir(), MemoryBudget: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sp.Close() })
+	r.m = job.NewManager(r.options(sp, store.NewMem()))
+	t.Cleanup(func() {
+		r.close()
+		if live := sp.Stats(); live.Blocks != 0 {
+			t.Errorf("the jobs left %d blocks", live.Blocks)
+		}
+	})
+	return r
+}
+
+func (r *rig) options(sp *spool.Spool, kv store.Store) job.Options {
+	return job.Options{
+		Log: slog.New(slog.DiscardHandler), Store: kv, Spool: sp, FnAPI: r.srv, Endpoint: r.srv.Endpoint(), TempDir: r.t.TempDir(),
+		Core: core.Config{IdleSplitMS: 50},
+	}
+}
+
+// close stops the manager.
+func (r *rig) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	defer cancel()
+	if err := r.m.Close(ctx); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// newServices is a rig without a manager.
+func newServices(t *testing.T) *rig {
 	r := &rig{t: t, pool: &pool{workers: map[string]*fakesdk.Worker{}}}
 	serve(t, func(g *grpc.Server, addr string) {
-		r.pool.addr = addr
+		r.pool.addr, r.pool.stop = addr, g.Stop
 		fnpb.RegisterBeamFnExternalWorkerPoolServer(g, r.pool)
 	})
 	srv := fnapi.NewServer(fnapi.Options{})
@@ -101,25 +137,7 @@ func newRig(t *testing.T) *rig {
 		srv.SetEndpoint(addr)
 		srv.Register(g)
 	}, fnapi.ServerOptions()...)
-	sp, err := spool.Open(spool.Options{Dir: t.TempDir(), MemoryBudget: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sp.Close() })
-	r.m = job.NewManager(job.Options{
-		Log: slog.New(slog.DiscardHandler), Store: store.NewMem(), Spool: sp, FnAPI: srv, Endpoint: srv.Endpoint(), TempDir: t.TempDir(),
-		Core: core.Config{IdleSplitMS: 50},
-	})
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
-		defer cancel()
-		if err := r.m.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if live := sp.Stats(); live.Blocks != 0 {
-			t.Errorf("the jobs left %d blocks", live.Blocks)
-		}
-	})
+	r.srv = srv
 	return r
 }
 
@@ -138,7 +156,8 @@ func (r *rig) pipeline() *pipepb.Pipeline {
 
 // sdk is the user code of the pipeline.
 type sdk struct {
-	elements int // of make
+	elements int    // of make
+	make     func() // called by make; may be nil
 	use      func(*fakesdk.Bundle) error
 	other    func(*fnpb.InstructionRequest) *fnpb.InstructionResponse
 	mu       sync.Mutex
@@ -149,6 +168,9 @@ func (s *sdk) process(b *fakesdk.Bundle) error {
 	has := func(id string) bool { return b.Descriptor.GetTransforms()[id] != nil }
 	switch {
 	case has("make"):
+		if s.make != nil {
+			s.make()
+		}
 		var data []byte
 		for n := range s.elements {
 			data = append(data, encode(fmt.Sprintf("e%02d", n))...)

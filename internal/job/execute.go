@@ -100,7 +100,17 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 	if a.dropped > 0 {
 		res.infos = append(res.infos, a.droppedDueToLateness())
 	}
-	return res, nil
+	return res, a.complete(res)
+}
+
+// complete adds to the record what only durable jobs write down.
+func (a *attempt) complete(res *result) (err error) {
+	if !a.r.durable {
+		return nil
+	}
+	a.record.Kept = a.pages
+	a.record.Metrics, err = encodeInfos(res.infos)
+	return err
 }
 
 // runSafely is run, with a broken invariant turned into a failure of this job

@@ -13,6 +13,7 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
@@ -46,6 +47,8 @@ type Job struct {
 	driver   *driver         // while it runs
 	progress []StageProgress // the last
 	messages int
+	happened int    // events so far
+	found    *found // what the store had of it when the runner was started
 }
 
 // StageProgress says how far a stage is.
@@ -64,13 +67,17 @@ type StageProgress struct {
 }
 
 func newJob(m *Manager, id string, req *jobpb.PrepareJobRequest, p *plan.Plan) *Job {
-	j := &Job{
-		id: id, name: req.GetJobName(), created: time.Now(), pipeline: req.GetPipeline(),
-		options: req.GetPipelineOptions(), plan: p, m: m,
-		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}), drain: make(chan struct{}),
-	}
+	j := blankJob(m, id, req)
+	j.plan = p
 	j.setState(jobpb.JobState_STOPPED)
 	return j
+}
+
+func blankJob(m *Manager, id string, req *jobpb.PrepareJobRequest) *Job {
+	return &Job{
+		id: id, name: req.GetJobName(), created: time.Now(), pipeline: req.GetPipeline(), options: req.GetPipelineOptions(), m: m,
+		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}), drain: make(chan struct{}),
+	}
 }
 
 // ID is the job's id, which is also its preparation id and staging token.
@@ -124,7 +131,10 @@ func (j *Job) setState(s jobpb.JobState_Enum) {
 	j.state, j.since = s, time.Now()
 	at := j.since
 	j.mu.Unlock()
-	j.events.add(Event{State: s, At: at})
+	j.happen(Event{State: s, At: at})
+	if err := j.save(false); err != nil {
+		j.m.opts.Log.Warn("the state of a job cannot be written down", "job", j.id, "err", err)
+	}
 	if isTerminal(s) {
 		j.events.close()
 		j.logs.close()
@@ -142,9 +152,79 @@ func (j *Job) start() bool {
 	at := j.since
 	j.mu.Unlock()
 	if ok {
-		j.events.add(Event{State: jobpb.JobState_STARTING, At: at})
+		j.happen(Event{State: jobpb.JobState_STARTING, At: at})
 	}
 	return ok
+}
+
+// happen adds an event to the job's history.
+func (j *Job) happen(e Event) {
+	j.mu.Lock()
+	n, run := j.happened, j.state != jobpb.JobState_STOPPED
+	j.happened++
+	j.mu.Unlock()
+	j.events.add(e)
+	if !run {
+		return // a job that is never run leaves nothing
+	}
+	if err := j.m.journal.event(j.id, n, e); err != nil {
+		j.m.opts.Log.Warn("an event of a job cannot be written down", "job", j.id, "err", err)
+	}
+}
+
+// save writes down where the job stands, unless it has never been run.
+func (j *Job) save(sync bool) error {
+	state := j.stateNow()
+	if j.m.journal == nil || state == jobpb.JobState_STOPPED {
+		return nil
+	}
+	return j.write(state, nil, sync)
+}
+
+// seal writes down that the job has ended, before what it has in the store is
+// dropped.
+func (j *Job) seal(end jobpb.JobState_Enum) error {
+	if j.m.journal == nil {
+		return nil
+	}
+	j.mu.Lock()
+	metrics, err := encodeInfos(j.metrics.committed.Infos())
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return j.write(end, metrics, true)
+}
+
+func (j *Job) write(state jobpb.JobState_Enum, metrics []byte, sync bool) error {
+	p, err := proto.Marshal(j.pipeline)
+	if err != nil {
+		return fmt.Errorf("pipeline: %w", err)
+	}
+	o, err := proto.Marshal(j.options)
+	if err != nil {
+		return fmt.Errorf("pipeline options: %w", err)
+	}
+	e := &entry{
+		Name: j.name, Created: j.created, Pipeline: p, Options: o, State: state, Since: time.Now(), Draining: j.drains(),
+		Shards: j.m.opts.Core.Shards, Plan: fingerprint(j.plan.String()), Metrics: metrics,
+	}
+	return j.m.journal.save(j.id, e, sync)
+}
+
+// drains says whether the job has been asked to drain.
+func (j *Job) drains() bool {
+	select {
+	case <-j.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+func (j *Job) stateNow() jobpb.JobState_Enum {
+	s, _ := j.State()
+	return s
 }
 
 // Cancel ends the job. A job that has ended stays as it is.
@@ -209,7 +289,7 @@ func (j *Job) message(importance jobpb.JobMessage_MessageImportance, text string
 	state := j.state
 	j.mu.Unlock()
 	now := time.Now()
-	j.events.add(Event{State: state, At: now, Message: &jobpb.JobMessage{
+	j.happen(Event{State: state, At: now, Message: &jobpb.JobMessage{
 		MessageId: id, Time: now.UTC().Format(time.RFC3339Nano), Importance: importance, MessageText: text,
 	}})
 }
@@ -275,19 +355,29 @@ func (j *Job) run(ctx context.Context) {
 			j.setState(jobpb.JobState_FAILED)
 		}
 	}()
+	again := j.found != nil
 	d, err := newDriver(j, log)
 	if err != nil {
 		log.Warn("job cannot start", "err", err)
-		if j.m.opts.Artifacts != nil {
-			j.m.opts.Artifacts.Drop(j.id)
-		}
-		j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, err.Error())
-		j.m.dropArtifacts(j.id)
-		j.setState(jobpb.JobState_FAILED)
+		j.fail(err)
 		return
+	}
+	if again {
+		log.Info("job goes on after a restart of the runner", "name", j.name)
+		j.message(jobpb.JobMessage_JOB_MESSAGE_BASIC, "the runner was started again: the job goes on from its last commit")
+		if err := d.awaitServices(ctx); err != nil {
+			d.giveUp(ctx, err)
+			return
+		}
 	}
 	log.Info("job starts", "name", j.name, "stages", len(j.plan.Stages))
 	end := d.run(ctx)
+	if d.suspended {
+		log.Info("job suspended until the runner is started again")
+		j.events.close()
+		j.logs.close()
+		return
+	}
 	log.Info("job ended", "state", end.String(), "seconds", time.Since(j.created).Seconds())
 	j.setState(end)
 }

@@ -54,6 +54,11 @@ type Options struct {
 	StartTimeout time.Duration
 	// TempDir is for grouping that does not fit in memory.
 	TempDir string
+	// Durable: Store and Spool outlive the process, and so do jobs: see Recover.
+	Durable bool
+	// ClientTimeout is how long a job that goes on after a restart waits for the
+	// worker services that it had; 0 is the default.
+	ClientTimeout time.Duration
 	// MemoryBudget in bytes, of which one grouping gets a part; 0 is the default.
 	MemoryBudget int64
 	// Core and Plan override what the scheduler and the planner do; tests use
@@ -80,6 +85,8 @@ type Manager struct {
 	wg   sync.WaitGroup
 	stop context.CancelFunc
 	ctx  context.Context
+	// journal of a durable manager, else nil.
+	journal *journal
 }
 
 // NewManager returns a manager without jobs.
@@ -94,6 +101,9 @@ func NewManager(o Options) *Manager {
 		o.Core.MaxAttempts = o.MaxAttempts
 	}
 	m := &Manager{opts: o, jobs: map[string]*Job{}}
+	if o.Durable {
+		m.journal = &journal{store: o.Store}
+	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -122,6 +132,9 @@ func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job
 	if old != nil {
 		old.Cancel() // one that was never run cannot be any more
 		m.dropArtifacts(old.id)
+		if err := m.journal.forget(old.id); err != nil {
+			m.opts.Log.Warn("a job that is forgotten stays in the store", "job", old.id, "err", err)
+		}
 	}
 	return j, nil
 }
@@ -188,12 +201,21 @@ func (m *Manager) Run(_ context.Context, preparationID string) (*Job, error) {
 	if !j.start() {
 		return nil, fmt.Errorf("%w: job %s has been run already", ErrState, preparationID)
 	}
+	if err := j.save(true); err != nil {
+		j.fail(fmt.Errorf("the job cannot be written down: %w", err))
+		return nil, err
+	}
+	m.launch(j)
+	return j, nil
+}
+
+// launch runs a job on a goroutine of its own.
+func (m *Manager) launch(j *Job) {
 	m.wg.Add(1)
 	go func() {
 		defer m.wg.Done()
 		j.run(m.ctx)
 	}()
-	return j, nil
 }
 
 // Job finds a job by its id, which is also its preparation id.
@@ -221,7 +243,8 @@ func (m *Manager) Jobs() []*Job {
 	return all
 }
 
-// Close cancels all jobs and waits for them to end, or for ctx.
+// Close cancels all jobs, or suspends them if they are durable, and waits for
+// that, or for ctx.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	done := make(chan struct{})

@@ -29,6 +29,7 @@ type runner struct {
 	now     func() int64       // the clock of the workers, Unix ms
 	tempDir string
 	virtual bool  // processing time is a TestStream's
+	durable bool  // the job outlives the process
 	memory  int64 // budget of one grouping, bytes
 }
 

@@ -104,11 +104,8 @@ func (s *sideInput) add(block uint64) {
 
 // routeSides hands the side input data of a durable record to where it is read.
 func (r *runner) routeSides(rec *commit.Record) {
-	for _, o := range rec.Outputs {
-		to := r.plan.Stages[rec.Stage].Outputs[o.Port].Consumers[o.Consumer]
-		if to.Side >= 0 {
-			r.stages[to.Stage].sides[to.Side].add(o.Block.ID)
-		}
+	for _, side := range rec.Sides {
+		r.stages[side.Stage].sides[side.Input].add(side.Block)
 	}
 }
 

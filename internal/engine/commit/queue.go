@@ -22,6 +22,13 @@ type Item struct {
 	Truncated bool
 }
 
+// Side is a block of a side input.
+type Side struct {
+	Stage, Input int    // the reader, and the index of the side input there
+	Seq          uint64 // its place among the input's blocks: counted like items
+	Block        uint64
+}
+
 // Mark is how far a stage is, where that does not follow from what is queued.
 type Mark struct {
 	Stage         int

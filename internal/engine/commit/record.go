@@ -59,10 +59,12 @@ type Record struct {
 	Residual []Residual
 	Shards   []Shard // one for each leased shard of a keyed stage
 	Ops      []keyspace.Op
-	Metrics  []byte // encoded monitoring deltas
+	Metrics  []byte   // encoded monitoring deltas
+	Kept     []uint64 // blocks that it made and that stay as long as the job
 	// The scheduler adds what the bundle does to queues and marks.
 	Taken []Item // used up
 	Put   []Item // new: residuals, and outputs for the main inputs of consumers
+	Sides []Side // outputs for side inputs
 	Marks []Mark // that have changed since the record before
 	// Split: the record is not the bundle's effect but that of a split, which
 	// replaces its input by what it keeps and what others get.

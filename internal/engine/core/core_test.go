@@ -119,7 +119,7 @@ func (w *world) tell(ev Event) {
 // stored makes the first n pending records durable and returns their bundles.
 func (w *world) stored(n int) (bundles []uint64) {
 	for _, r := range w.pending[:n] {
-		if err := w.store.apply(w.plan, r); err != nil {
+		if err := w.store.apply(r); err != nil {
 			w.t.Fatal(err)
 		}
 		w.durable(r)

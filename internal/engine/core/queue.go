@@ -35,9 +35,13 @@ func (c *Core) queue(b *bundle) {
 		r.Put = append(r.Put, c.leftover(b, res, tries))
 	}
 	for _, o := range r.Outputs {
-		if to := b.stage.plan.Outputs[o.Port].Consumers[o.Consumer]; to.Side < 0 {
+		to := b.stage.plan.Outputs[o.Port].Consumers[o.Consumer]
+		if to.Side < 0 {
 			r.Put = append(r.Put, c.newItem(to.Stage, o.Shard, o.Block, o.Block.Min))
+			continue
 		}
+		c.seq++
+		r.Sides = append(r.Sides, commit.Side{Stage: to.Stage, Input: to.Side, Seq: c.seq, Block: o.Block.ID})
 	}
 }
 
@@ -82,11 +86,8 @@ func (c *Core) apply(b *bundle) {
 		t := &s.shards[sh.Shard]
 		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
 	}
-	for _, o := range r.Outputs {
-		// Side inputs keep their blocks outside the core.
-		if to := s.plan.Outputs[o.Port].Consumers[o.Consumer]; to.Side >= 0 {
-			c.stages[to.Stage].sides[to.Side].seen = true
-		}
+	for _, side := range r.Sides { // their blocks are kept outside the core
+		c.stages[side.Stage].sides[side.Input].seen = true
 	}
 	if r.Split {
 		for _, it := range b.items[0] { // what the bundle that was split keeps is in flight

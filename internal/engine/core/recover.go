@@ -16,8 +16,8 @@ type Saved struct {
 	Shards map[int][]commit.Shard
 	// Marks, the last ones of each stage.
 	Marks []commit.Mark
-	// Sides that have got data.
-	Sides []plan.Consumer
+	// Sides are the blocks of all side inputs.
+	Sides []commit.Side
 	// Bundle and Seq are the largest that a record has used.
 	Bundle, Seq uint64
 }
@@ -40,8 +40,8 @@ func Recover(p *plan.Plan, cfg Config, saved Saved) *Core {
 			t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold
 		}
 	}
-	for _, to := range saved.Sides {
-		c.stages[to.Stage].sides[to.Side].seen = true
+	for _, side := range saved.Sides {
+		c.stages[side.Stage].sides[side.Input].seen = true
 	}
 	return c
 }

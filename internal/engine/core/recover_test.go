@@ -15,18 +15,18 @@ type savedWorld struct {
 	items  map[uint64]commit.Item
 	shards map[[2]int]commit.Shard
 	marks  map[int]commit.Mark
-	sides  map[plan.Consumer]bool
+	sides  []commit.Side
 	bundle uint64
 	seq    uint64
 }
 
 func newSavedWorld() *savedWorld {
 	return &savedWorld{
-		items: map[uint64]commit.Item{}, shards: map[[2]int]commit.Shard{}, marks: map[int]commit.Mark{}, sides: map[plan.Consumer]bool{},
+		items: map[uint64]commit.Item{}, shards: map[[2]int]commit.Shard{}, marks: map[int]commit.Mark{},
 	}
 }
 
-func (s *savedWorld) apply(p *plan.Plan, r *commit.Record) error {
+func (s *savedWorld) apply(r *commit.Record) error {
 	for _, it := range r.Taken {
 		if _, ok := s.items[it.Seq]; !ok {
 			return fmt.Errorf("bundle %d of stage %d takes item %d, which is not there", r.Bundle, r.Stage, it.Seq)
@@ -50,17 +50,16 @@ func (s *savedWorld) apply(p *plan.Plan, r *commit.Record) error {
 		}
 		s.marks[m.Stage] = m
 	}
-	for _, o := range r.Outputs {
-		if to := p.Stages[r.Stage].Outputs[o.Port].Consumers[o.Consumer]; to.Side >= 0 {
-			s.sides[to] = true
-		}
+	for _, side := range r.Sides {
+		s.sides = append(s.sides, side)
+		s.seq = max(s.seq, side.Seq)
 	}
 	s.bundle = max(s.bundle, r.Bundle)
 	return nil
 }
 
 func (s *savedWorld) saved() Saved {
-	v := Saved{Shards: map[int][]commit.Shard{}, Bundle: s.bundle, Seq: s.seq}
+	v := Saved{Shards: map[int][]commit.Shard{}, Sides: slices.Clone(s.sides), Bundle: s.bundle, Seq: s.seq}
 	for _, it := range s.items {
 		v.Items = append(v.Items, it)
 	}
@@ -70,9 +69,6 @@ func (s *savedWorld) saved() Saved {
 	}
 	for _, m := range s.marks {
 		v.Marks = append(v.Marks, m)
-	}
-	for to := range s.sides {
-		v.Sides = append(v.Sides, to)
 	}
 	return v
 }

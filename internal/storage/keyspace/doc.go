@@ -5,6 +5,7 @@
 // # Layout
 //
 //	j <job>                                            job record
+//	h <job> <n:8>                                      event of its history
 //	d <job> <table> <stage:4> <shard:4> …              everything a job owns
 //
 // with the tables
@@ -18,7 +19,7 @@
 //	o <owner>                                          holds
 //	h <time:8> <owner>                                 holds by time
 //	q <seq:8>                                          queues
-//	i <window> <key> <seq:8>                           side inputs
+//	i <seq:8>                                          blocks of side inputs
 //	c …                                                the scheduler's own
 //
 // # Invariants

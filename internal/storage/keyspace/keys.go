@@ -24,6 +24,7 @@ const (
 	SideInputTable  Table = 'i'
 	CoreTable       Table = 'c'
 	jobRecords      byte  = 'j'
+	jobEvents       byte  = 'h'
 	jobData         byte  = 'd'
 )
 
@@ -42,6 +43,12 @@ func JobRecord(job string) []byte { return AppendString([]byte{jobRecords}, job)
 
 // JobRecords is the prefix of all job records.
 func JobRecords() []byte { return []byte{jobRecords} }
+
+// JobEvent is the key of event number n of a job's history.
+func JobEvent(job string, n uint64) []byte { return AppendUint64(JobEvents(job), n) }
+
+// JobEvents is the prefix of a job's history.
+func JobEvents(job string) []byte { return AppendString([]byte{jobEvents}, job) }
 
 // ParseJobRecord returns the job of a JobRecord key.
 func ParseJobRecord(key []byte) (string, error) {

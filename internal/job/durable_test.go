@@ -1,0 +1,182 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+
+	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
+	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// durableRig is a rig whose manager can be started again over what the one
+// before has left.
+type durableRig struct {
+	*rig
+	dir string
+	kv  store.Store
+	sp  *spool.Spool
+	// clientTimeout is how long jobs wait for their worker services.
+	clientTimeout time.Duration
+}
+
+func newDurableRig(t *testing.T) *durableRig {
+	r := &durableRig{rig: newServices(t), dir: t.TempDir(), kv: store.NewMem()}
+	r.open()
+	t.Cleanup(func() {
+		r.close()
+		r.sp.Close()
+	})
+	return r
+}
+
+func (r *durableRig) open() {
+	r.t.Helper()
+	var err error
+	if r.sp, err = spool.Open(spool.Options{Dir: r.dir, MemoryBudget: 1 << 20, Keep: true}); err != nil {
+		r.t.Fatal(err)
+	}
+	o := r.options(r.sp, r.kv)
+	o.Durable, o.ClientTimeout = true, r.clientTimeout
+	r.m = job.NewManager(o)
+	if err := r.m.Recover(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *durableRig) restart() {
+	r.t.Helper()
+	r.close()
+	r.sp.Close()
+	r.open()
+}
+
+// end waits for the end of a job.
+func (r *durableRig) end(id string) (jobpb.JobState_Enum, string) {
+	r.t.Helper()
+	j, ok := r.m.Job(id)
+	if !ok {
+		r.t.Fatalf("job %s is not there any more", id)
+	}
+	ctx, cancel := context.WithTimeout(r.t.Context(), jobTimeout)
+	defer cancel()
+	text := ""
+	for e := range j.Events(ctx) {
+		text += e.Message.GetMessageText()
+	}
+	if ctx.Err() != nil {
+		r.t.Fatal("the job does not end")
+	}
+	st, _ := j.State()
+	return st, text
+}
+
+func (r *durableRig) submit(s *sdk) string {
+	r.t.Helper()
+	r.pool.mu.Lock()
+	r.pool.config = fakesdk.Config{Process: s.process, Other: s.other}
+	r.pool.mu.Unlock()
+	j, err := r.m.Prepare(r.t.Context(), &jobpb.PrepareJobRequest{JobName: "test", Pipeline: r.pipeline()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.m.Run(r.t.Context(), j.ID()); err != nil {
+		r.t.Fatal(err)
+	}
+	return j.ID()
+}
+
+// A job goes on after each restart of the runner: what is committed is not done
+// again, what is not is done once.
+func TestJobOutlivesTheRunner(t *testing.T) {
+	r := newDurableRig(t)
+	const restarts, elements = 3, 10
+	var mu sync.Mutex
+	made, used := 0, 0
+	stop := make(chan struct{}, restarts)
+	s := &sdk{elements: elements}
+	s.use = func(b *fakesdk.Bundle) error {
+		mu.Lock()
+		used++
+		n := used
+		mu.Unlock()
+		if n <= restarts {
+			stop <- struct{}{}
+			return fakesdk.Hang(b)
+		}
+		return fakesdk.Echo(b)
+	}
+	s.make = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		made++
+	}
+	id := r.submit(s)
+	for range restarts {
+		<-stop
+		r.restart()
+	}
+	st, text := r.end(id)
+	if st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	var want []string
+	for n := range elements {
+		want = append(want, fmt.Sprintf("e%02d", n))
+	}
+	slices.Sort(s.got)
+	if !slices.Equal(s.got, want) || made != 1 {
+		t.Errorf("collected %v, and make ran %d times", s.got, made)
+	}
+	if n := strings.Count(text, "started again"); n != restarts {
+		t.Errorf("the history tells of %d restarts: %s", n, text)
+	}
+	r.restart()
+	if st, again := r.end(id); st != jobpb.JobState_DONE || again != text {
+		t.Errorf("after another restart the job is %v with history %q, was %q", st, again, text)
+	}
+	if st := r.sp.Stats(); st.Blocks != 0 {
+		t.Errorf("%d blocks are left", st.Blocks)
+	}
+}
+
+// A job that has failed is there after a restart, and does not start again.
+func TestFailedJobStaysFailed(t *testing.T) {
+	r := newDurableRig(t)
+	id := r.submit(&sdk{elements: 1, use: func(b *fakesdk.Bundle) error { return errors.New("boom") }})
+	if st, text := r.end(id); st != jobpb.JobState_FAILED || !strings.Contains(text, "boom") {
+		t.Fatalf("%v: %s", st, text)
+	}
+	r.restart()
+	if st, text := r.end(id); st != jobpb.JobState_FAILED || !strings.Contains(text, "boom") {
+		t.Errorf("after the restart: %v: %s", st, text)
+	}
+}
+
+// The program that served a job's workers may be gone after the restart.
+func TestWorkerServiceIsGone(t *testing.T) {
+	r := newDurableRig(t)
+	hung := make(chan struct{}, 1)
+	id := r.submit(&sdk{elements: 1, use: func(b *fakesdk.Bundle) error {
+		hung <- struct{}{}
+		return fakesdk.Hang(b)
+	}})
+	<-hung
+	r.close()
+	r.sp.Close()
+	r.pool.stop()
+	r.clientTimeout = time.Millisecond
+	r.open()
+	if st, text := r.end(id); st != jobpb.JobState_FAILED || !strings.Contains(text, "has not come back") {
+		t.Errorf("%v: %s", st, text)
+	}
+}

@@ -1,0 +1,197 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+
+	"github.com/pharos-beam/pharos/internal/harness/environment"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+)
+
+// Recover takes over the jobs that a durable store has from before: those that
+// have ended are there to be looked at, the others go on. It is called once,
+// before anything else is asked of the manager.
+func (m *Manager) Recover() error {
+	if m.journal == nil {
+		return nil
+	}
+	all, err := m.journal.load()
+	if err != nil {
+		return err
+	}
+	keep := map[uint64]bool{}
+	for _, f := range all {
+		for _, id := range f.blocks() {
+			keep[id] = true
+		}
+	}
+	m.opts.Spool.Retain(keep)
+	for _, f := range all {
+		j, err := m.revive(f)
+		m.mu.Lock()
+		m.jobs[j.id] = j
+		m.mu.Unlock()
+		switch {
+		case j.terminal():
+		case err != nil:
+			m.opts.Log.Warn("job cannot go on", "job", j.id, "err", err)
+			j.fail(fmt.Errorf("the job cannot go on after the restart of the runner: %w", err))
+		default:
+			m.launch(j)
+		}
+	}
+	return nil
+}
+
+// revive makes a job of what the store has of it. With an error it is one that
+// cannot go on.
+func (m *Manager) revive(f *found) (*Job, error) {
+	req, err := f.request()
+	if err != nil {
+		req = &jobpb.PrepareJobRequest{JobName: f.entry.Name}
+	}
+	j := blankJob(m, f.id, req)
+	j.created, j.since, j.state = f.entry.Created, f.entry.Since, f.entry.State
+	j.happened = f.first + len(f.events)
+	for _, e := range f.events {
+		if e.Message != nil {
+			j.messages++
+		}
+		j.events.add(e)
+	}
+	if err == nil {
+		err = j.replan(f)
+	}
+	if j.terminal() {
+		return j, j.bury(f)
+	}
+	if f.entry.Draining {
+		j.Drain()
+	}
+	j.found, j.state = f, jobpb.JobState_STARTING
+	return j, err
+}
+
+// replan plans the pipeline again. What the job has in the store is laid out by
+// the plan that it had, so that must be the same.
+func (j *Job) replan(f *found) error {
+	view, err := pipeline.Validate(j.pipeline)
+	if err != nil {
+		return err
+	}
+	if j.plan, err = plan.Build(view, j.m.opts.Plan); err != nil {
+		return err
+	}
+	if j.settings, err = readSettings(j.options); err != nil {
+		return err
+	}
+	if isTerminal(f.entry.State) {
+		return nil
+	}
+	if f.entry.Plan != fingerprint(j.plan.String()) || f.entry.Shards != j.m.opts.Core.Shards {
+		return fmt.Errorf("this version of the runner plans the pipeline differently from the one that began it")
+	}
+	return nil
+}
+
+// bury closes a job that had ended.
+func (j *Job) bury(f *found) error {
+	infos, err := decodeInfos(f.entry.Metrics)
+	for _, mi := range infos {
+		if bad := j.metrics.committed.Add(mi); bad != nil && err == nil {
+			err = bad
+		}
+	}
+	j.events.close()
+	j.logs.close()
+	return err
+}
+
+// fail ends a job that cannot run.
+func (j *Job) fail(err error) {
+	j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, err.Error())
+	j.m.dropArtifacts(j.id)
+	if err := j.seal(jobpb.JobState_FAILED); err != nil {
+		j.m.opts.Log.Warn("the end of a job cannot be written down", "job", j.id, "err", err)
+	}
+	j.setState(jobpb.JobState_FAILED)
+}
+
+// Waiting for worker services that a job had before the restart.
+const (
+	// DefaultClientTimeout is how long it takes at most.
+	DefaultClientTimeout = 5 * time.Minute
+	dialTimeout          = time.Second
+)
+
+// awaitServices waits until the worker services of a job that goes on are there
+// again. That of a LOOPBACK job is in the program that submitted it.
+func (d *driver) awaitServices(ctx context.Context) error {
+	wait := d.j.m.opts.ClientTimeout
+	if wait <= 0 {
+		wait = DefaultClientTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for id, p := range d.pools {
+		t := p.Target()
+		if t == nil || t.Kind != environment.External {
+			continue
+		}
+		if dial(ctx, t.Endpoint) == nil {
+			continue
+		}
+		d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("waits up to %v for the worker service at %s", wait, t.Endpoint))
+		if err := d.await(ctx, t.Endpoint); err != nil {
+			return fmt.Errorf("transform %s: the worker service at %s has not come back within %v of the restart of the runner; with LOOPBACK it ends with the program that submitted the job: jobs that are to outlive it need another environment", d.r.userOf(id), t.Endpoint, wait)
+		}
+	}
+	return nil
+}
+
+// giveUp ends a job whose services have not come back, unless it is the runner
+// that stops.
+func (d *driver) giveUp(ctx context.Context, err error) {
+	d.suspended = ctx.Err() != nil
+	go d.committer.run(d.ctx)
+	d.close()
+	if d.suspended {
+		d.j.events.close()
+		d.j.logs.close()
+		return
+	}
+	d.j.fail(err)
+}
+
+// await tries to reach an address until ctx ends or the job is cancelled.
+func (d *driver) await(ctx context.Context, address string) error {
+	tick := time.NewTicker(dialTimeout)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.j.cancel:
+			return nil // the driver sees to it
+		case <-tick.C:
+			if dial(ctx, address) == nil {
+				return nil
+			}
+		}
+	}
+}
+
+func dial(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}

@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"engine/reduce":           {"model/", "storage/keyspace"},
 	"engine/core":             {"model/", "plan", "engine/", "storage/keyspace"},
 	"storage/store":           {"storage/keyspace"},
+	"storage/store/lsmstore":  {"storage/keyspace", "storage/store"},
 	"storage/table":           {"model/", "storage/keyspace", "engine/commit"},
 	"storage/spool":           {"model/"},
 	"storage/shuffle":         {"model/"},

@@ -29,10 +29,12 @@ const stopTimeout = 10 * time.Second
 // Config is what the flags of `serve` and `run` say.
 type Config struct {
 	Host                  string
-	Port                  int    // 0 picks a free one
-	HTTPPort              int    // 0 picks a free one
-	Dir                   string // for everything that goes to disk
-	Memory                int64  // bytes of element data kept in RAM
+	Port                  int           // 0 picks a free one
+	HTTPPort              int           // 0 picks a free one
+	Dir                   string        // for everything that goes to disk
+	Durable               bool          // jobs in Dir outlive the process
+	ClientTimeout         time.Duration // how long such jobs wait for their worker services
+	Memory                int64         // bytes of element data kept in RAM
 	Overrides             map[string]string
 	WorkersPerEnvironment int
 	MaxAttempts           int
@@ -56,7 +58,9 @@ type Engine struct {
 	Register      func(*grpc.Server)
 	// Options are the pipeline options that the engine looks at.
 	Options []*jobpb.PipelineOptionDescriptor
-	// Close ends all jobs and their workers.
+	// Start lets the jobs of a durable engine go on, once it serves; may be nil.
+	Start func() error
+	// Close ends or suspends all jobs, and ends their workers.
 	Close func(context.Context) error
 }
 
@@ -95,6 +99,11 @@ func open(cfg Config, newEngine NewEngine) (*frontDoor, error) {
 	}
 	go func() { d.failed <- d.grpc.Serve(lis) }()
 	go func() { d.failed <- d.http.Serve(httpLis) }()
+	if d.engine.Start != nil {
+		if err := d.engine.Start(); err != nil {
+			return nil, errors.Join(err, d.close())
+		}
+	}
 	return d, nil
 }
 

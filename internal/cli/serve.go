@@ -16,6 +16,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/server"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
+	"github.com/pharos-beam/pharos/internal/storage/store/lsmstore"
 )
 
 // LocalEngine puts together what runs jobs in this process: store, spool, Fn
@@ -30,21 +31,26 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, fmt.Errorf("folder for temporary files: %w", err)
 	}
-	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory})
+	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory, Keep: c.Durable})
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	tuneGC(c.Memory)
 	kv := store.NewMem()
+	if c.Durable {
+		if kv, err = lsmstore.Open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Log: c.Log}); err != nil {
+			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
+		}
+	}
 	workers := fnapi.NewServer(fnapi.Options{Log: c.Log})
 	workers.SetEndpoint(c.Endpoint)
 	m := job.NewManager(job.Options{
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
-		TempDir: temp, MemoryBudget: c.Memory,
+		TempDir: temp, MemoryBudget: c.Memory, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 	})
 	return &Engine{
-		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(),
+		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
 			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
 		},

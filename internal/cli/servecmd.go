@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // runnerFlags are the flags of `serve` and `run` that shape the runner.
@@ -45,13 +46,14 @@ func (f *runnerFlags) config(env *Env) Config {
 }
 
 type serveCmd struct {
-	Host        string `help:"Address to listen on. Jobs run code: listen only where everybody may." default:"127.0.0.1"`
-	Port        int    `help:"Port for SDKs and workers (gRPC); 0 picks a free one." default:"8073"`
-	HTTPPort    int    `name:"http-port" help:"Port for people and for the command line (HTTP); 0 picks a free one." default:"8074"`
-	Data        string `help:"Folder for what goes to disk. By default a temporary one, removed at the end." placeholder:"DIR"`
-	Pprof       bool   `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
-	ReadyFile   string `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
-	runnerFlags `embed:"" set:"level=info"`
+	Host          string        `help:"Address to listen on. Jobs run code: listen only where everybody may." default:"127.0.0.1"`
+	Port          int           `help:"Port for SDKs and workers (gRPC); 0 picks a free one." default:"8073"`
+	HTTPPort      int           `name:"http-port" help:"Port for people and for the command line (HTTP); 0 picks a free one." default:"8074"`
+	Data          string        `help:"Folder that makes jobs durable: after a restart they go on where they were. Without it they end with the server." placeholder:"DIR"`
+	ClientTimeout time.Duration `help:"How long a job that goes on after a restart waits for the worker service that it had, as LOOPBACK jobs do." default:"5m" placeholder:"TIME"`
+	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
+	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
+	runnerFlags   `embed:"" set:"level=info"`
 }
 
 // Help is the long help.
@@ -82,7 +84,7 @@ func (c *serveCmd) Run(env *Env) error {
 	defer stop()
 	cfg := c.config(env)
 	cfg.Host, cfg.Port, cfg.HTTPPort, cfg.Dir = c.Host, c.Port, c.HTTPPort, c.Data
-	cfg.Profile = c.Pprof
+	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
 	if cfg.Dir == "" {
 		dir, remove, err := tempDir()
 		if err != nil {

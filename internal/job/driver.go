@@ -110,6 +110,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool), store: o.Store,
 		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: groupBudget(o.MemoryBudget, cfg.RunnerSlots),
+		streaming: j.settings.streaming,
 	}
 	if err := d.r.prepare(j.id); err != nil {
 		return nil, err

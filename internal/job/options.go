@@ -21,6 +21,7 @@ const (
 const (
 	optionMaxAttempts = "max_attempts"
 	optionWorkers     = "workers_per_environment"
+	optionStreaming   = "streaming"
 )
 
 // settings are what a job's pipeline options say to the runner; zero where
@@ -28,6 +29,7 @@ const (
 type settings struct {
 	maxAttempts           int
 	workersPerEnvironment int
+	streaming             bool
 }
 
 // DescribeOptions lists the pipeline options that the runner looks at. SDKs
@@ -53,7 +55,7 @@ func DescribeOptions() []*jobpb.PipelineOptionDescriptor {
 // readSettings reads a job's options. What is wrong with them is a
 // *pipeline.Rejection.
 func readSettings(options *structpb.Struct) (settings, error) {
-	var s settings
+	s := settings{streaming: boolOption(options.GetFields()["beam:option:"+optionStreaming+":v1"])}
 	var bad []string
 	for _, o := range []struct {
 		name string
@@ -74,6 +76,13 @@ func readSettings(options *structpb.Struct) (settings, error) {
 		return settings{}, &pipeline.Rejection{Reasons: bad}
 	}
 	return s, nil
+}
+
+// boolOption reads what may be a string, too. It is an option of Beam's, and
+// what is wrong with it is the SDK's business.
+func boolOption(v *structpb.Value) bool {
+	b, err := strconv.ParseBool(v.GetStringValue())
+	return v.GetBoolValue() || err == nil && b
 }
 
 // intOption reads a number, which some SDKs write as a string; 0 if there is

@@ -31,6 +31,8 @@ type runner struct {
 	virtual bool  // processing time is a TestStream's
 	durable bool  // the job outlives the process
 	memory  int64 // budget of one grouping, bytes
+
+	streaming bool // the job says that it is a stream, whatever its inputs are
 }
 
 // stage is a plan.Stage with everything that its bundles need, parsed once.
@@ -118,11 +120,8 @@ func (r *runner) prepareStage(ps *plan.Stage, idPrefix string) (*stage, error) {
 		s.multimaps = append(s.multimaps, c)
 	}
 	if ps.Kind == plan.Group && ps.Group.Strategy == plan.Reduce {
-		if s.reducer, err = reduce.New(s.strategy); err != nil {
+		if s.reducer, err = r.newReducer(ps, s.strategy); err != nil {
 			return nil, err
-		}
-		if !ps.Barrier { // elements come in bundles by accident
-			s.reducer.OneByOne()
 		}
 	}
 	if ps.Kind == plan.Group && ps.Group.MergeEnvironment != "" {
@@ -145,6 +144,24 @@ func ownDescriptor(d *fnpb.ProcessBundleDescriptor, id string) *fnpb.ProcessBund
 	d = proto.Clone(d).(*fnpb.ProcessBundleDescriptor)
 	d.Id = id
 	return d
+}
+
+// newReducer decides how triggers see the elements of a Group stage. In a batch
+// job they see all of a bounded input at once. In a stream, elements come in
+// bundles by accident, and triggers see one after another; a bounded input of a
+// streaming job is treated likewise, but still nothing of it is lost.
+func (r *runner) newReducer(ps *plan.Stage, s *window.Strategy) (*reduce.Reducer, error) {
+	red, err := reduce.New(s)
+	if err != nil {
+		return nil, err
+	}
+	if !ps.Barrier || r.streaming {
+		red.OneByOne()
+	}
+	if ps.Barrier && r.streaming {
+		red.KeepRest()
+	}
+	return red, nil
 }
 
 func (r *runner) prepareTimers(s *stage) error {

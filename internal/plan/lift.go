@@ -11,11 +11,15 @@ import (
 //
 // They may not if a trigger counts elements, of which there would be fewer, or
 // if windows merge: each element then starts in a window of its own, so that
-// nothing is gained, and one SDK cannot do it.
+// nothing is gained, and one SDK cannot do it. Nor may they if the timestamp of
+// a pane depends on which of its elements came in time: an accumulator has only
+// one timestamp for all of them.
 func (g *graph) liftable(t *pipeline.Transform) bool {
-	s := g.p.Strategy(t.Inputs[0].Collection)
+	in := t.Inputs[0].Collection
+	s := g.p.Strategy(in)
 	return !g.o.NoLifting && t.Environment != "" && t.Combine.GetAccumulatorCoderId() != "" &&
-		!s.Merging && !countsElements(s.Trigger)
+		!s.Merging && !countsElements(s.Trigger) &&
+		(s.Combiner == pipepb.OutputTime_END_OF_WINDOW || g.collections[in].GetIsBounded() == pipepb.IsBounded_BOUNDED)
 }
 
 // countsElements reports whether it matters to a trigger how many elements

@@ -13,11 +13,17 @@ type pending struct {
 	positions []int
 }
 
+// firing says why a pane is made: the trigger is due, or the window expires.
+type firing struct {
+	due  bool // the trigger fires
+	last bool // the window closes
+}
+
 // fire makes a pane of what the window has, and of what is arriving, if there
-// is reason to emit one. finished says that it is the last one.
-func (c *call) fire(w *record, finished bool, arriving pending) error {
-	pane := c.nextPane(w, finished)
-	if c.wanted(w, pane) {
+// is reason to emit one.
+func (c *call) fire(w *record, why firing, arriving pending) error {
+	pane := c.nextPane(w, why.last)
+	if c.wanted(w, pane, why.due) {
 		f := Firing{
 			Window:    w.window,
 			Timestamp: w.maxTS,
@@ -44,20 +50,22 @@ func (c *call) fire(w *record, finished bool, arriving pending) error {
 		w.hasPane, w.pane = true, pane
 	}
 	w.fresh, w.hasElements, w.late = 0, false, false
-	if finished {
+	if why.last {
 		w.closed = true
 	}
-	if finished || c.r.discarding {
+	if why.last || c.r.discarding {
 		return c.clearValues(w)
 	}
 	return nil
 }
 
 // wanted reports whether the pane is emitted: because it has elements, or
-// because the strategy wants it even if it has none.
-func (c *call) wanted(w *record, pane coder.Pane) bool {
+// because the strategy wants it even if it has none. "Always fire the on-time
+// pane" is about a pane that the trigger makes: a window whose trigger does not
+// look at the watermark has none.
+func (c *call) wanted(w *record, pane coder.Pane, due bool) bool {
 	return w.fresh > 0 ||
-		pane.Timing == coder.OnTime && c.r.strategy.OnTimeAlways ||
+		due && pane.Timing == coder.OnTime && c.r.strategy.OnTimeAlways ||
 		pane.Last && c.r.strategy.ClosingAlways
 }
 
@@ -119,7 +127,7 @@ func (c *call) settle(w *record) error {
 // and then for the expiry, when the window has to be forgotten.
 func (c *call) settleEvent(w *record) error {
 	want, at := watchExpiry, w.expiry
-	if !w.closed && c.r.machine.Watches() && c.env.Watermark <= w.maxTS && w.maxTS < w.expiry {
+	if c.watches(w) && c.env.Watermark <= w.maxTS && w.maxTS < w.expiry {
 		want, at = watchEnd, w.maxTS
 	}
 	if want == w.set.event {
@@ -128,6 +136,12 @@ func (c *call) settleEvent(w *record) error {
 	w.set.event = want
 	// The watermark has to be after that instant.
 	return c.env.Timers.Set(w.window, tagEvent, EventTime, int64(at)+1)
+}
+
+// watches reports whether the trigger will fire, or fire again, because of the
+// end of the window.
+func (c *call) watches(w *record) bool {
+	return c.r.machine.Watches() && !w.closed && !w.trigger.Finished()
 }
 
 // settleWake waits for the delays of the trigger.
@@ -167,7 +181,7 @@ func (c *call) wantedHold(w *record) (holdKind, timestamp.Time) {
 		return holdNothing, 0
 	case w.hasElements:
 		return holdElements, w.elements
-	case c.env.Watermark <= w.maxTS && c.r.machine.Watches() && (s.OnTimeAlways || w.fresh > 0):
+	case c.env.Watermark <= w.maxTS && c.watches(w) && (s.OnTimeAlways || w.fresh > 0):
 		return holdEnd, w.maxTS
 	case w.late || s.ClosingAlways:
 		return holdExpiry, w.expiry

@@ -19,6 +19,7 @@ type Reducer struct {
 	machine    *trigger.Machine
 	discarding bool
 	oneByOne   bool
+	keepsRest  bool
 }
 
 // New returns a Reducer for a strategy. It fails if the trigger makes no sense.
@@ -33,6 +34,9 @@ func New(s *window.Strategy) (*Reducer, error) {
 		// Retractions are not in Beam's model yet; until then a retracting
 		// pane is an accumulating one.
 		discarding: s.Accumulation == pipepb.AccumulationMode_DISCARDING,
+		// Another window would start the trigger again, but there is none:
+		// without this, all that is still to come in the job would be lost.
+		keepsRest: s.Kind == window.Global,
 	}, nil
 }
 
@@ -41,6 +45,16 @@ func New(s *window.Strategy) (*Reducer, error) {
 // least after" so many elements. What comes in bundles by accident, as in a
 // stream, should not make panes that depend on the bundles.
 func (r *Reducer) OneByOne() { r.oneByOne = r.machine.Counts() }
+
+// KeepRest makes values that come after their trigger has finished wait for the
+// expiry of their window, for its last pane, and not be dropped. It is for
+// bounded inputs, of which nothing can be late. In the global window it is so
+// in any case.
+func (r *Reducer) KeepRest() { r.keepsRest = true }
+
+// closes reports whether the window takes no more values, because its trigger
+// has finished.
+func (r *Reducer) closes(w *record) bool { return w.trigger.Finished() && !r.keepsRest }
 
 // call is one call of a Reducer, for one key.
 type call struct {
@@ -201,7 +215,9 @@ func (c *call) addToWindow(g group, elems []coder.Element) error {
 	c.addTimestamps(w, g, elems)
 	w.fresh += int64(len(g.elements))
 	clock := c.clock(w)
-	c.r.machine.Add(w.trigger, clock, int64(len(g.elements)))
+	if !w.trigger.Finished() {
+		c.r.machine.Add(w.trigger, clock, int64(len(g.elements)))
+	}
 
 	if !c.r.machine.ShouldFire(w.trigger, clock) {
 		if err := c.addValues(w, elems, g.elements); err != nil {
@@ -210,15 +226,15 @@ func (c *call) addToWindow(g group, elems []coder.Element) error {
 		return c.settle(w)
 	}
 	c.r.machine.Fire(w.trigger, clock)
-	finished := w.trigger.Finished()
+	closes := c.r.closes(w)
 	arriving := pending{elems: elems, positions: g.elements}
-	if !finished && !c.r.discarding {
+	if !closes && !c.r.discarding {
 		if err := c.addValues(w, elems, g.elements); err != nil {
 			return err
 		}
 		arriving = pending{}
 	}
-	if err := c.fire(w, finished, arriving); err != nil {
+	if err := c.fire(w, firing{due: true, last: closes}, arriving); err != nil {
 		return err
 	}
 	return c.settle(w)
@@ -226,18 +242,20 @@ func (c *call) addToWindow(g group, elems []coder.Element) error {
 
 // addTimestamps combines the timestamps of the elements that are in time to
 // the timestamp and the hold of the pane to come. The others ask for a hold at
-// the expiry, so that their pane is not dropped downstream.
+// the expiry, so that their pane is not dropped downstream. So do those that
+// come after the trigger has finished: their pane is that of the expiry, and
+// there is no use in holding back what is downstream until then.
 func (c *call) addTimestamps(w *record, g group, elems []coder.Element) {
 	s, behind := c.r.strategy, c.env.Watermark
 	if c.env.OutputWatermark != nil {
 		behind = min(behind, *c.env.OutputWatermark)
 	}
-	ended := c.env.Watermark > w.maxTS
+	waits := c.env.Watermark > w.maxTS || w.trigger.Finished()
 	for _, i := range g.elements {
 		// A WindowFn may assign a window that ends before the element.
 		t := min(s.OutputTimestamp(elems[i].Timestamp, w.maxTS), w.maxTS)
 		switch {
-		case ended || t < behind:
+		case waits || t < behind:
 			w.late = true
 		case w.hasElements:
 			w.elements = s.Combine(w.elements, t)
@@ -272,7 +290,7 @@ func (r *Reducer) look(c *call, t Due) error {
 	clock := c.clock(w)
 	if !w.closed && r.machine.ShouldFire(w.trigger, clock) {
 		r.machine.Fire(w.trigger, clock)
-		if err := c.fire(w, w.trigger.Finished(), pending{}); err != nil {
+		if err := c.fire(w, firing{due: true, last: r.closes(w)}, pending{}); err != nil {
 			return err
 		}
 	}
@@ -282,7 +300,8 @@ func (r *Reducer) look(c *call, t Due) error {
 // expire emits what is left of a window and forgets it.
 func (c *call) expire(w *record) error {
 	if !w.closed {
-		if err := c.fire(w, true, pending{}); err != nil {
+		due := c.r.machine.ShouldFire(w.trigger, c.clock(w))
+		if err := c.fire(w, firing{due: due, last: true}, pending{}); err != nil {
 			return err
 		}
 	}

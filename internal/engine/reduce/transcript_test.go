@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "write the results into the transcript
 // TestTranscripts runs testdata/*.txt. A transcript is commands, one per line,
 // each followed by what it caused, indented:
 //
-//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty] [onebyone]
+//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty] [onebyone] [keeprest]
 //	add 1 2 7     elements in one call; value and timestamp are the number
 //	watermark N   moves the input watermark, or to "inf"
 //	clock N       moves processing time
@@ -103,10 +103,16 @@ func runCommand(w *world, words []string) (*world, []string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if w, err = newWorld(s); err == nil && slices.Contains(words, "onebyone") {
+		if w, err = newWorld(s); err != nil {
+			return nil, nil, err
+		}
+		if slices.Contains(words, "onebyone") {
 			w.reducer.OneByOne()
 		}
-		return w, nil, err
+		if slices.Contains(words, "keeprest") {
+			w.reducer.KeepRest()
+		}
+		return w, nil, nil
 	}
 	if w == nil {
 		return nil, nil, fmt.Errorf("no strategy")
@@ -199,7 +205,7 @@ func parseStrategy(words []string) (*window.Strategy, error) {
 		name, value, _ := strings.Cut(word, "=")
 		n, _ := strconv.ParseInt(value, 10, 64)
 		switch name {
-		case "onebyone": // of the reducer
+		case "onebyone", "keeprest": // of the reducer
 		case "global":
 			s.Kind = window.Global
 		case "fixed":

@@ -6,11 +6,9 @@ import (
 	"slices"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/urn"
-	"github.com/pharos-beam/pharos/internal/model/window"
 )
 
 // check checks one transform by its kind.
@@ -145,45 +143,6 @@ func (v *validator) collection(t *Transform, port Port) {
 	v.seen["c:"+port.Collection] = true
 	v.coder(c.GetCoderId(), "PCollection %q", port.Collection)
 	v.windowing(c.GetWindowingStrategyId(), port.Collection)
-}
-
-func (v *validator) windowing(id, collection string) {
-	if v.seen["w:"+id] {
-		return
-	}
-	v.seen["w:"+id] = true
-	ws := v.comps.GetWindowingStrategies()[id]
-	if ws == nil {
-		v.reject("windowing strategy %q of PCollection %q is missing", id, collection)
-		return
-	}
-	if !v.coder(ws.GetWindowCoderId(), "the windows of windowing strategy %q", id) {
-		return
-	}
-	ws, err := v.wireWindows(ws)
-	if err != nil {
-		v.reject("windowing strategy %q: %v", id, err)
-		return
-	}
-	s, err := window.Parse(ws, v.wire.Coders())
-	if err != nil {
-		v.reject("windowing strategy %q: %v", id, err)
-		return
-	}
-	v.p.Windowings[id], v.p.Strategies[id] = ws, s
-}
-
-// wireWindows returns a windowing strategy with a window coder that the runner
-// understands. SDKs are given the same one, since they name windows in state
-// requests too.
-func (v *validator) wireWindows(ws *pipepb.WindowingStrategy) (*pipepb.WindowingStrategy, error) {
-	id, err := v.wire.Window(ws.GetWindowCoderId())
-	if err != nil || id == ws.GetWindowCoderId() {
-		return ws, err
-	}
-	ws = proto.Clone(ws).(*pipepb.WindowingStrategy)
-	ws.WindowCoderId = id
-	return ws, nil
 }
 
 // keyed checks that the elements of a collection are key-value pairs.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -94,6 +95,13 @@ func (p *Pipeline) Capable(environment, capability string) bool {
 		}
 	}
 	return false
+}
+
+// announces reports whether a capability of an environment begins with prefix.
+func (p *Pipeline) announces(environment, prefix string) bool {
+	return slices.ContainsFunc(p.Environment(environment).GetCapabilities(), func(c string) bool {
+		return strings.HasPrefix(strings.TrimSpace(c), prefix)
+	})
 }
 
 // Rejection is the error of Validate: everything that is wrong with a

@@ -122,24 +122,34 @@ func TestGroupOutputOfAnotherCoderIsRecoded(t *testing.T) {
 }
 
 func TestLifting(t *testing.T) {
+	const end, earliest = pipepb.OutputTime_END_OF_WINDOW, pipepb.OutputTime_EARLIEST_IN_PANE
 	for _, c := range []struct {
 		windowing string
+		combiner  pipepb.OutputTime_Enum
+		unbounded bool
 		o         Options
 		lifted    bool
 	}{
-		{"global", Options{}, true},
-		{"global", Options{NoLifting: true}, false},
-		{"sessions", Options{}, false},
-		{"early", Options{}, false},
+		{"global", end, false, Options{}, true},
+		{"global", end, false, Options{NoLifting: true}, false},
+		{"sessions", end, false, Options{}, false},
+		{"early", end, false, Options{}, false},
+		{"global", earliest, false, Options{}, true},
+		{"global", end, true, Options{}, true},
+		{"global", earliest, true, Options{}, false},
 	} {
 		p := plantest.New()
+		p.Components.WindowingStrategies[c.windowing].OutputTime = c.combiner
 		made := p.Windowed("okv", c.windowing)
+		if c.unbounded {
+			p.Unbounded(made)
+		}
 		p.Add("make", urn.ParDo, "a", &pipepb.ParDoPayload{}, []string{p.Impulse("impulse")}, []string{made})
 		p.Combine("sum", "a", made, "kv", "gokv")
 		plan := build(t, p.Pipeline, c.o)
 		lifted := slices.ContainsFunc(plan.Stages, func(s *Stage) bool { return slices.Contains(s.Steps, "sum/Precombine") })
 		if lifted != c.lifted {
-			t.Errorf("%s %+v: lifted %v", c.windowing, c.o, lifted)
+			t.Errorf("%+v: lifted %v", c, lifted)
 		}
 		if lifted {
 			together(t, plan, "make", "sum/Precombine", true)

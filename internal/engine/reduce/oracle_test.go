@@ -20,6 +20,7 @@ import (
 type stream struct {
 	words []string // options of the strategy
 	blind bool
+	keeps bool // the rest that a finished trigger leaves
 	steps []streamStep
 }
 
@@ -39,6 +40,7 @@ func drawStream(t *rapid.T, windowing, trigger string) stream {
 		rapid.SampledFrom([]string{"ontime=always", "ontime=nonempty"}).Draw(t, "ontime"),
 	}}
 	s.blind = rapid.Bool().Draw(t, "blind")
+	s.keeps = rapid.Bool().Draw(t, "keeps")
 	ts := rapid.Custom(func(t *rapid.T) timestamp.Time { return timestamp.Time(rapid.IntRange(-10, 50).Draw(t, "ts")) })
 	for range rapid.IntRange(1, 12).Draw(t, "steps") {
 		switch rapid.IntRange(0, 5).Draw(t, "step") {
@@ -66,6 +68,9 @@ func (s stream) play(t *rapid.T) (*world, map[string][]string) {
 		t.Fatal(err)
 	}
 	w.blind = s.blind
+	if s.keeps {
+		w.reducer.KeepRest()
+	}
 	w.kv["key.neighbour"], w.kv["key0"] = []byte("x"), []byte("y")
 	in := map[string][]string{}
 	n := 0
@@ -215,7 +220,7 @@ func TestOracle(t *testing.T) {
 		names := []string{"default", "eow", "eow(count(2))", "eow(count(3),count(1))", "eow(count(1),count(2))", "eow(,count(3))"}
 		name := rapid.SampledFrom(names).Draw(t, "trigger")
 		s := drawStream(t, "fixed=10", name)
-		s.blind = false
+		s.blind, s.keeps = false, false
 		w, _ := s.play(t)
 		want := map[string][]string{}
 		for start := timestamp.Time(-10); start <= 50; start += 10 {

@@ -28,8 +28,8 @@ func (m *Machine) Start() *State {
 	return &State{finished: make([]bool, len(m.nodes)), value: make([]int64, len(m.nodes))}
 }
 
-// Finished reports whether the trigger will never fire again, so that the
-// window is closed.
+// Finished reports whether the trigger will never fire again. What becomes of
+// later elements is not its business.
 func (s *State) Finished() bool { return s.finished[0] }
 
 // Append appends the encoding of s: the finished nodes as bits, then the

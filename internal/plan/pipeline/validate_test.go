@@ -178,6 +178,31 @@ func TestWindowCoders(t *testing.T) {
 	}
 }
 
+// Only where an SDK lets its users choose is a ClosingBehavior theirs.
+func TestClosingBehavior(t *testing.T) {
+	for sdk, want := range map[string]pipepb.ClosingBehavior_Enum{
+		"beam:version:sdk_base:apache/beam_java11_sdk:2.73.0":     pipepb.ClosingBehavior_EMIT_ALWAYS,
+		"beam:version:sdk_base:apache/beam_python3.11_sdk:2.77.0": pipepb.ClosingBehavior_EMIT_IF_NONEMPTY,
+		"test:other:v1": pipepb.ClosingBehavior_EMIT_ALWAYS,
+	} {
+		p := plantest.New()
+		p.Components.Environments["a"].Capabilities = []string{"test:odd:v1", sdk}
+		p.Components.WindowingStrategies["global"].EnvironmentId = "a"
+		p.Components.WindowingStrategies["global"].ClosingBehavior = pipepb.ClosingBehavior_EMIT_ALWAYS
+		p.ParDo("read", "a", p.Impulse("impulse"), "bytes")
+		view, err := pipeline.Validate(p.Pipeline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := view.Windowings["global"].GetClosingBehavior(); got != want {
+			t.Errorf("%s: %v", sdk, got)
+		}
+		if got := view.Strategies["global"].ClosingAlways; got != (want == pipepb.ClosingBehavior_EMIT_ALWAYS) {
+			t.Errorf("%s: always %v", sdk, got)
+		}
+	}
+}
+
 func TestDeepNesting(t *testing.T) {
 	p := plantest.New()
 	inner := "c"

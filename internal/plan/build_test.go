@@ -126,24 +126,18 @@ func TestLifting(t *testing.T) {
 	for _, c := range []struct {
 		windowing string
 		combiner  pipepb.OutputTime_Enum
-		unbounded bool
 		o         Options
 		lifted    bool
 	}{
-		{"global", end, false, Options{}, true},
-		{"global", end, false, Options{NoLifting: true}, false},
-		{"sessions", end, false, Options{}, false},
-		{"early", end, false, Options{}, false},
-		{"global", earliest, false, Options{}, true},
-		{"global", end, true, Options{}, true},
-		{"global", earliest, true, Options{}, false},
+		{"global", end, Options{}, true},
+		{"global", end, Options{NoLifting: true}, false},
+		{"global", earliest, Options{}, false},
+		{"sessions", end, Options{}, false},
+		{"early", end, Options{}, false},
 	} {
 		p := plantest.New()
 		p.Components.WindowingStrategies[c.windowing].OutputTime = c.combiner
 		made := p.Windowed("okv", c.windowing)
-		if c.unbounded {
-			p.Unbounded(made)
-		}
 		p.Add("make", urn.ParDo, "a", &pipepb.ParDoPayload{}, []string{p.Impulse("impulse")}, []string{made})
 		p.Combine("sum", "a", made, "kv", "gokv")
 		plan := build(t, p.Pipeline, c.o)

@@ -12,14 +12,13 @@ import (
 // They may not if a trigger counts elements, of which there would be fewer, or
 // if windows merge: each element then starts in a window of its own, so that
 // nothing is gained, and one SDK cannot do it. Nor may they if the timestamp of
-// a pane depends on which of its elements came in time: an accumulator has only
-// one timestamp for all of them.
+// a pane depends on its elements: an accumulator has but one. Elements that came
+// in time could not be told from late ones, and Java's harness takes the
+// timestamp of whichever element is the first.
 func (g *graph) liftable(t *pipeline.Transform) bool {
-	in := t.Inputs[0].Collection
-	s := g.p.Strategy(in)
+	s := g.p.Strategy(t.Inputs[0].Collection)
 	return !g.o.NoLifting && t.Environment != "" && t.Combine.GetAccumulatorCoderId() != "" &&
-		!s.Merging && !countsElements(s.Trigger) &&
-		(s.Combiner == pipepb.OutputTime_END_OF_WINDOW || g.collections[in].GetIsBounded() == pipepb.IsBounded_BOUNDED)
+		!s.Merging && !countsElements(s.Trigger) && s.Combiner == pipepb.OutputTime_END_OF_WINDOW
 }
 
 // countsElements reports whether it matters to a trigger how many elements

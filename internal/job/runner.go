@@ -149,17 +149,17 @@ func ownDescriptor(d *fnpb.ProcessBundleDescriptor, id string) *fnpb.ProcessBund
 // newReducer decides how triggers see the elements of a Group stage. In a batch
 // job they see all of a bounded input at once. In a stream, elements come in
 // bundles by accident, and triggers see one after another; a bounded input of a
-// streaming job is treated likewise, but still nothing of it is lost.
+// streaming job is made to look like that.
 func (r *runner) newReducer(ps *plan.Stage, s *window.Strategy) (*reduce.Reducer, error) {
 	red, err := reduce.New(s)
 	if err != nil {
 		return nil, err
 	}
-	if !ps.Barrier || r.streaming {
+	switch {
+	case !ps.Barrier:
 		red.OneByOne()
-	}
-	if ps.Barrier && r.streaming {
-		red.KeepRest()
+	case r.streaming:
+		red.Replay()
 	}
 	return red, nil
 }

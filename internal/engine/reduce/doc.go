@@ -10,8 +10,8 @@
 // until the watermark passes its expiry, and a bag of values (bag.go). A window
 // whose trigger has finished is closed: its record stays as a tombstone, so that
 // later elements are dropped, but it has no values, holds or pending panes and
-// takes no part in merging. The global window, and all windows after KeepRest,
-// stay open: what comes after the trigger has finished waits for the expiry.
+// takes no part in merging. The global window, and all windows of a Replay, stay
+// open: what comes after the trigger has finished waits for the expiry.
 //
 //	<prefix> r <length, window>           → record
 //	<prefix> v <length, window> <seq>     → chunk of values; windows do not merge

@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,7 @@ type Reducer struct {
 	machine    *trigger.Machine
 	discarding bool
 	oneByOne   bool
+	replays    bool
 	keepsRest  bool
 }
 
@@ -46,11 +48,15 @@ func New(s *window.Strategy) (*Reducer, error) {
 // stream, should not make panes that depend on the bundles.
 func (r *Reducer) OneByOne() { r.oneByOne = r.machine.Counts() }
 
-// KeepRest makes values that come after their trigger has finished wait for the
-// expiry of their window, for its last pane, and not be dropped. It is for
-// bounded inputs, of which nothing can be late. In the global window it is so
-// in any case.
-func (r *Reducer) KeepRest() { r.keepsRest = true }
+// Replay makes a stream of a bounded input that comes in one call for each key:
+// a trigger that counts looks at one element after another, in the order of
+// their timestamps and not of bundles. None of them can be late, so values that
+// come after their trigger has finished are not dropped but wait for the expiry
+// of their window, for its last pane.
+func (r *Reducer) Replay() {
+	r.OneByOne()
+	r.replays, r.keepsRest = true, true
+}
 
 // closes reports whether the window takes no more values, because its trigger
 // has finished.
@@ -72,11 +78,14 @@ type group struct {
 
 // Elements adds elements of one key, whose Value is the value without the key,
 // and emits the panes that they make due, at most one for each window (but see
-// OneByOne). The order of elems is their order of arrival.
+// OneByOne). The order of elems is their order of arrival; Replay changes it.
 func (r *Reducer) Elements(env *Env, key []byte, elems []coder.Element) error {
 	step := len(elems)
 	if r.oneByOne {
 		step = 1
+	}
+	if r.oneByOne && r.replays {
+		slices.SortStableFunc(elems, func(a, b coder.Element) int { return cmp.Compare(a.Timestamp, b.Timestamp) })
 	}
 	for len(elems) > 0 {
 		if err := r.add(&call{r: r, env: env}, elems[:step]); err != nil {

@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "write the results into the transcript
 // TestTranscripts runs testdata/*.txt. A transcript is commands, one per line,
 // each followed by what it caused, indented:
 //
-//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty] [onebyone] [keeprest]
+//	strategy fixed=10 trigger=... [mode=accumulating] [lateness=N] [timestamp=earliest|latest] [closing=always] [ontime=nonempty] [onebyone] [replay]
 //	add 1 2 7     elements in one call; value and timestamp are the number
 //	watermark N   moves the input watermark, or to "inf"
 //	clock N       moves processing time
@@ -109,8 +109,8 @@ func runCommand(w *world, words []string) (*world, []string, error) {
 		if slices.Contains(words, "onebyone") {
 			w.reducer.OneByOne()
 		}
-		if slices.Contains(words, "keeprest") {
-			w.reducer.KeepRest()
+		if slices.Contains(words, "replay") {
+			w.reducer.Replay()
 		}
 		return w, nil, nil
 	}
@@ -205,7 +205,7 @@ func parseStrategy(words []string) (*window.Strategy, error) {
 		name, value, _ := strings.Cut(word, "=")
 		n, _ := strconv.ParseInt(value, 10, 64)
 		switch name {
-		case "onebyone", "keeprest": // of the reducer
+		case "onebyone", "replay": // of the reducer
 		case "global":
 			s.Kind = window.Global
 		case "fixed":

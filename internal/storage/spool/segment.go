@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 const (
@@ -35,35 +36,46 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type segment struct {
 	number uint64
 	path   string
-	file   *os.File
+	file   vfs.File
 	spool  *Spool
 
-	size   int64
-	live   int  // blocks that have not been dropped
-	refs   int  // uses of the file that must end before it is closed
-	sealed bool // never written again
-	gone   bool // to be closed with the last use
+	size      int64
+	live      int   // blocks that have not been dropped
+	liveBytes int64 // of these, with their headers
+	coming    int   // blocks that are being copied to it
+	refs      int   // uses of the file that must end before it is closed
+	sealed    bool  // never written again
+	gone      bool  // to be closed with the last use
 
 	syncing sync.Mutex
-	synced  int64 // size when last synced; guarded by syncing
+	synced  int64 // size when last synced; guarded by syncing, like the next
+	failed  error // of a sync: the system may have lost what was not synced
 }
 
 func segmentName(number uint64) string { return fmt.Sprintf("%012d%s", number, segmentSuffix) }
 
-func segmentPath(dir string, number uint64) string { return filepath.Join(dir, segmentName(number)) }
+func (s *Spool) segmentPath(number uint64) string { return s.fs.PathJoin(s.dir, segmentName(number)) }
 
 func segmentNumber(name string) (uint64, bool) {
 	n, err := strconv.ParseUint(strings.TrimSuffix(name, segmentSuffix), 10, 64)
 	return n, err == nil && name == segmentName(n)
 }
 
-func createSegment(dir string, number uint64) (*segment, error) {
-	path := segmentPath(dir, number)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+func (s *Spool) createSegment(number uint64) (*segment, error) {
+	path := s.segmentPath(number)
+	f, err := s.fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, fmt.Errorf("create segment: %w", err)
+		return nil, fmt.Errorf("create segment: %w", diskFull(err))
 	}
-	return &segment{number: number, path: path, file: f}, nil
+	return &segment{number: number, path: path, file: f, spool: s}, nil
+}
+
+// diskFull makes the system's error for a full disk ErrDiskFull, too.
+func diskFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
 }
 
 // write writes a batch at the offsets it says and fills in the checksums. buf
@@ -78,7 +90,7 @@ func (g *segment) write(batch []pending, buf *[]byte) error {
 	b, at := (*buf)[:0], batch[0].off
 	flush := func(p []byte) error {
 		if _, err := g.file.WriteAt(p, at); err != nil {
-			return fmt.Errorf("write segment %d: %w", g.number, err)
+			return fmt.Errorf("write segment %s: %w", g.path, diskFull(err))
 		}
 		at += int64(len(p))
 		return nil
@@ -126,47 +138,59 @@ func (g *segment) read(off, size int64, sum uint32) ([]byte, error) {
 	data := make([]byte, size)
 	if _, err := g.file.ReadAt(data, off); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%w: segment %d is cut", ErrCorrupt, g.number)
+			return nil, fmt.Errorf("%w: %s is cut before offset %d", ErrCorrupt, g.path, off+size)
 		}
-		return nil, fmt.Errorf("read segment %d: %w", g.number, err)
+		return nil, fmt.Errorf("read segment %s: %w", g.path, err)
 	}
 	if crc32.Checksum(data, castagnoli) != sum {
-		return nil, fmt.Errorf("%w: checksum of %d bytes at offset %d of segment %d", ErrCorrupt, size, off, g.number)
+		return nil, fmt.Errorf("%w: checksum of %d bytes at offset %d of %s", ErrCorrupt, size, off, g.path)
 	}
 	return data, nil
 }
 
 // remove deletes the file of a retired segment. Reads under way go on.
 func (g *segment) remove() {
-	os.Remove(g.path) // what remains goes with the directory, or at the next opening
+	_ = g.spool.fs.Remove(g.path) // what remains goes with the directory, or at the next opening
 	g.spool.release(g)
 }
 
-// sync makes the first size bytes durable. size is what the file had when the
+// sync makes the first end bytes durable. size is what the file had when the
 // caller looked; another caller may have synced it since.
-func (g *segment) sync(size int64, dir string) error {
+//
+// A sync that has failed is not tried again: the system may have forgotten
+// what it could not write, and say that all is well.
+func (g *segment) sync(end, size int64) error {
 	g.syncing.Lock()
 	defer g.syncing.Unlock()
-	if g.synced >= size {
+	if g.synced >= end {
 		return nil
 	}
-	if g.synced == 0 {
-		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("sync directory of segment %d: %w", g.number, err)
-		}
+	if g.failed == nil {
+		g.failed = g.syncFile()
 	}
-	if err := g.file.Sync(); err != nil {
-		return fmt.Errorf("sync segment %d: %w", g.number, err)
+	if g.failed != nil {
+		return g.failed
 	}
-	g.synced = size
+	g.synced = max(g.synced, size)
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+func (g *segment) syncFile() error {
+	if g.synced == 0 {
+		if err := syncDir(g.spool.fs, g.spool.dir); err != nil {
+			return fmt.Errorf("sync directory of segment %s: %w", g.path, diskFull(err))
+		}
+	}
+	if err := g.file.SyncData(); err != nil {
+		return fmt.Errorf("sync segment %s: %w", g.path, diskFull(err))
+	}
+	return nil
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }

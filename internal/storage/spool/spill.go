@@ -1,6 +1,9 @@
 package spool
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+)
 
 // Limits of writing.
 const (
@@ -89,7 +92,10 @@ func (s *Spool) writeBlocks(blocks []*block) error {
 		if err != nil {
 			return err
 		}
-		batch, n := s.batch(blocks, seg)
+		batch, n, err := s.batch(blocks, seg)
+		if err != nil {
+			return err
+		}
 		blocks = blocks[n:]
 		if err := seg.write(batch, &w.buf); err != nil {
 			return err
@@ -111,20 +117,27 @@ type pending struct {
 }
 
 // batch picks from blocks, in order, as many as go to seg, which may exceed its
-// size limit by one block. It returns them and how many of blocks it has seen.
-func (s *Spool) batch(blocks []*block, seg *segment) (batch []pending, n int) {
+// size limit by one block. It returns them and how many of blocks it has seen,
+// or ErrDiskBudget if there is no room for any.
+func (s *Spool) batch(blocks []*block, seg *segment) (batch []pending, n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	off := seg.size
+	off, room := seg.size, s.diskBudget-s.disk
 	for n = 0; n < len(blocks) && off < segmentBytesMax; n++ {
 		b := blocks[n]
 		if b.dropped || b.seg != nil { // or somebody else has written it
 			continue
 		}
+		if room -= headerBytes + b.size; room < 0 {
+			if len(batch) == 0 {
+				return nil, n, fmt.Errorf("%w: %d bytes of files, limit %d", ErrDiskBudget, s.disk, s.diskBudget)
+			}
+			break
+		}
 		batch = append(batch, pending{b: b, id: b.id, data: b.data, off: off})
 		off += headerBytes + b.size
 	}
-	return batch, n
+	return batch, n, nil
 }
 
 // commit makes the batch that was written to seg known. It returns the segment
@@ -133,19 +146,35 @@ func (s *Spool) commit(seg *segment, batch []pending) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range batch {
-		n := headerBytes + int64(len(p.data))
-		seg.size += n
-		s.disk += n
+		s.written(seg, &p)
 		if !p.b.dropped && p.b.seg == nil { // a batch may name a block twice
-			p.b.seg, p.b.off, p.b.sum = seg, p.off+headerBytes, p.sum
-			seg.live++
+			s.settle(p.b, seg, p.off+headerBytes, p.sum)
 		}
 	}
+	s.sealIfFull(seg)
+	return s.retire(seg)
+}
+
+// written counts the bytes of p, for now as dead ones.
+func (s *Spool) written(seg *segment, p *pending) {
+	n := headerBytes + int64(len(p.data))
+	seg.size += n
+	s.disk += n
+	s.dead += n
+}
+
+func (s *Spool) sealIfFull(seg *segment) {
 	if seg.size >= segmentBytesMax {
-		seg.sealed = true
+		s.seal(seg)
+	}
+}
+
+// seal ends the writing of a segment. The writer and Spool.mu are held.
+func (s *Spool) seal(seg *segment) {
+	seg.sealed = true
+	if s.writer.seg == seg {
 		s.writer.seg = nil
 	}
-	return s.retire(seg)
 }
 
 // currentSegment returns the segment to append to. The writer is locked.
@@ -162,7 +191,7 @@ func (s *Spool) currentSegment() (*segment, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	seg, err := createSegment(s.dir, number)
+	seg, err := s.createSegment(number)
 	if err != nil {
 		return nil, err
 	}
@@ -176,14 +205,14 @@ func (s *Spool) currentSegment() (*segment, error) {
 // retire takes seg out of the books if nothing will need it, and returns it
 // for removal then. Spool.mu is held.
 func (s *Spool) retire(seg *segment) *segment {
-	if !seg.sealed || seg.live > 0 || seg.gone {
+	if !seg.sealed || seg.live > 0 || seg.coming > 0 || seg.gone {
 		return nil
 	}
 	seg.gone = true
 	seg.refs++ // remove's own, so that the file is closed once
 	delete(s.segments, seg.number)
 	s.disk -= seg.size
-	seg.spool = s
+	s.dead -= seg.size
 	return seg
 }
 
@@ -194,6 +223,6 @@ func (s *Spool) release(seg *segment) {
 	last := seg.gone && seg.refs == 0
 	s.mu.Unlock()
 	if last {
-		seg.file.Close()
+		_ = seg.file.Close() // nothing of it is needed
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Errors of Get. They are wrapped together with the block's id.
+// Errors of a spool. Those about a block are wrapped together with its id.
 var (
 	// ErrDropped: there is no such block (any more).
 	ErrDropped = errors.New("block has been dropped")
@@ -15,6 +18,10 @@ var (
 	ErrCorrupt = errors.New("block is corrupt")
 	// ErrClosed: the spool is closed.
 	ErrClosed = errors.New("spool is closed")
+	// ErrDiskBudget: the block would take more disk than Options.DiskBudget.
+	ErrDiskBudget = errors.New("the disk budget for element data is used up")
+	// ErrDiskFull: the file system has no room for the block.
+	ErrDiskFull = errors.New("the disk is full")
 )
 
 // BlockBytesMax is the size of the largest block that can be put.
@@ -36,21 +43,30 @@ type Options struct {
 	// synced are there again when the spool is next opened. Dir must not be in
 	// use by another spool.
 	Keep bool
+	// DiskBudget is the size of all segment files, in bytes, from which blocks
+	// that do not fit in RAM are refused; 0 is no limit.
+	DiskBudget int64
+	// FS is the file system of a spool that keeps its files; nil is the
+	// machine's.
+	FS vfs.FS
 }
 
 // Stats says what a spool holds.
 type Stats struct {
 	RAMBytes  int64 // of blocks in RAM
 	DiskBytes int64 // of segment files, with what is dropped but not yet removed
+	DeadBytes int64 // the part of it that is dropped
 	Blocks    int
 	Segments  int
 }
 
 // Spool keeps blocks. It may be used by several goroutines.
 type Spool struct {
-	dir    string
-	temp   bool
-	budget int64
+	fs         vfs.FS
+	dir        string
+	temp       bool
+	budget     int64
+	diskBudget int64
 
 	mu          sync.Mutex
 	blocks      map[uint64]*block
@@ -59,11 +75,13 @@ type Spool struct {
 	ram         int64
 	spilling    int64 // the part of ram that is being written
 	disk        int64
+	dead        int64 // the part of disk that no block needs
 	nextID      uint64
 	nextSegment uint64
 	closed      bool
 
-	writer writer
+	writer     writer
+	compacting sync.Mutex // one compaction at a time
 }
 
 // block is guarded by Spool.mu. Its bytes are in RAM, in a segment, or both.
@@ -81,12 +99,20 @@ type block struct {
 // the directory.
 func Open(o Options) (*Spool, error) {
 	s := &Spool{
-		dir:      o.Dir,
-		temp:     !o.Keep,
-		budget:   max(0, o.MemoryBudget),
-		blocks:   map[uint64]*block{},
-		segments: map[uint64]*segment{},
-		nextID:   1,
+		fs:         vfs.Default,
+		dir:        o.Dir,
+		temp:       !o.Keep,
+		budget:     max(0, o.MemoryBudget),
+		diskBudget: o.DiskBudget,
+		blocks:     map[uint64]*block{},
+		segments:   map[uint64]*segment{},
+		nextID:     1,
+	}
+	if o.Keep && o.FS != nil {
+		s.fs = o.FS
+	}
+	if s.diskBudget <= 0 {
+		s.diskBudget = Unlimited
 	}
 	if err := s.openDir(); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
@@ -96,7 +122,7 @@ func Open(o Options) (*Spool, error) {
 
 func (s *Spool) openDir() (err error) {
 	if s.dir != "" {
-		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
 			return err
 		}
 	}
@@ -121,9 +147,15 @@ func (s *Spool) Put(data []byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := s.spill(); err != nil {
+	err = s.spill()
+	if errors.Is(err, ErrDiskBudget) {
+		if freed, _ := s.Compact(); freed > 0 {
+			err = s.spill()
+		}
+	}
+	if err != nil {
 		s.Drop(b.id)
-		return 0, fmt.Errorf("put block: %w", err)
+		return 0, fmt.Errorf("put block of %d bytes: %w", len(data), err)
 	}
 	return b.id, nil
 }
@@ -199,8 +231,27 @@ func (s *Spool) drop(b *block) *segment {
 	if b.seg == nil {
 		return nil
 	}
-	b.seg.live--
-	return s.retire(b.seg)
+	return s.leave(b)
+}
+
+// settle makes seg the home of b. The bytes of b are in it, and were counted as
+// dead.
+func (s *Spool) settle(b *block, seg *segment, off int64, sum uint32) {
+	b.seg, b.off, b.sum = seg, off, sum
+	seg.live++
+	seg.liveBytes += headerBytes + b.size
+	s.dead -= headerBytes + b.size
+}
+
+// leave takes b out of its segment, which it returns if nobody needs it any
+// more.
+func (s *Spool) leave(b *block) *segment {
+	seg := b.seg
+	b.seg = nil
+	seg.live--
+	seg.liveBytes -= headerBytes + b.size
+	s.dead += headerBytes + b.size
+	return s.retire(seg)
 }
 
 // evict takes b out of RAM. A writer may still hold the bytes.
@@ -225,11 +276,25 @@ func (s *Spool) Retain(keep map[uint64]bool) {
 	s.Drop(drop...)
 }
 
+// Missing returns those of the ids that are not there, in order.
+func (s *Spool) Missing(ids []uint64) []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var missing []uint64
+	for _, id := range ids {
+		if _, ok := s.blocks[id]; !ok {
+			missing = append(missing, id)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
 // Stats returns what the spool holds now.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{RAMBytes: s.ram, DiskBytes: s.disk, Blocks: len(s.blocks), Segments: len(s.segments)}
+	return Stats{RAMBytes: s.ram, DiskBytes: s.disk, DeadBytes: s.dead, Blocks: len(s.blocks), Segments: len(s.segments)}
 }
 
 // Close releases the spool, and removes its files unless Options.Keep was set.

@@ -7,7 +7,8 @@ import (
 )
 
 // Sync makes blocks durable: those that are only in RAM are written, where they
-// stay in RAM too, and the segments that have them are synced.
+// stay in RAM too, and the segments that have them are synced. It may be called
+// again after an error; blocks that are still in RAM are then written anew.
 func (s *Spool) Sync(ids ...uint64) error {
 	ram, err := s.onlyInRAM(ids)
 	if err != nil {
@@ -20,11 +21,13 @@ func (s *Spool) Sync(ids ...uint64) error {
 	if err != nil {
 		return err
 	}
-	for i, u := range uses {
+	for _, u := range uses {
 		if err == nil {
-			err = u.seg.sync(u.size, s.dir)
+			if err = u.seg.sync(u.end, u.size); err != nil {
+				s.abandon(u.seg)
+			}
 		}
-		s.release(uses[i].seg)
+		s.release(u.seg)
 	}
 	if err != nil {
 		return fmt.Errorf("sync blocks: %w", err)
@@ -60,10 +63,11 @@ func (s *Spool) block(id uint64) (*block, error) {
 	return b, nil
 }
 
-// use is a segment that must not be closed now, and its size.
+// use is a segment that must not be closed now, where the blocks in question
+// end, and its size.
 type use struct {
-	seg  *segment
-	size int64
+	seg       *segment
+	end, size int64
 }
 
 // useSegments returns the segments of the blocks, each once. They have to be
@@ -74,16 +78,41 @@ func (s *Spool) useSegments(ids []uint64) ([]use, error) {
 	var uses []use
 	for _, id := range ids {
 		b, err := s.block(id)
+		if err == nil && b.seg == nil {
+			err = fmt.Errorf("sync block %d: its segment has failed meanwhile", id)
+		}
 		if err != nil {
 			for _, u := range uses {
 				u.seg.refs--
 			}
 			return nil, err
 		}
-		if !slices.ContainsFunc(uses, func(u use) bool { return u.seg == b.seg }) {
+		i := slices.IndexFunc(uses, func(u use) bool { return u.seg == b.seg })
+		if i < 0 {
+			i = len(uses)
 			b.seg.refs++
-			uses = append(uses, use{b.seg, b.seg.size})
+			uses = append(uses, use{seg: b.seg, size: b.seg.size})
 		}
+		uses[i].end = max(uses[i].end, b.off+b.size)
 	}
 	return uses, nil
+}
+
+// abandon stops the use of a segment that could not be synced. Blocks that are
+// in RAM, too, are as if they had never been written.
+func (s *Spool) abandon(seg *segment) {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	s.mu.Lock()
+	s.seal(seg)
+	var gone *segment
+	for _, b := range s.blocks {
+		if b.seg == seg && b.data != nil {
+			gone = s.leave(b)
+		}
+	}
+	s.mu.Unlock()
+	if gone != nil {
+		gone.remove()
+	}
 }

@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"storage/table":           {"model/", "storage/keyspace", "engine/commit"},
 	"storage/spool":           {"model/"},
 	"storage/shuffle":         {"model/"},
+	"storage/datadir":         {},
 	"harness/":                {"model/", "harness/"},
 	"job":                     {"model/", "plan", "engine/", "storage/", "harness/"},
 	"server":                  {"model/", "plan", "server"},

@@ -65,6 +65,9 @@ func (r *reader) Scan(lo, hi []byte, fn func(key, value []byte) bool) error {
 	if err != nil {
 		return fmt.Errorf("store: scan: %w", err)
 	}
+	if len(lo) == 0 {
+		lo = nil // pebble's own checks do not expect an empty bound
+	}
 	it.SetBounds(lo, hi)
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -93,6 +94,10 @@ func (d *Dir) open() error {
 		return err // before the lock, which leaves a file
 	}
 	lock, err := d.fs.Lock(d.in(lockName))
+	var notLocked *os.PathError // the file could not even be opened
+	if errors.As(err, &notLocked) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w (%w)", ErrInUse, err)
 	}

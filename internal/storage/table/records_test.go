@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"cmp"
 	"reflect"
 	"slices"
@@ -115,4 +116,29 @@ func TestCorruptRecords(t *testing.T) {
 			snap.Close()
 		}
 	}
+}
+
+// Whatever is in the rows of a job, Load does not panic.
+func FuzzLoad(f *testing.F) {
+	rows := NewRecords("job").Append(nil, &commit.Record{
+		Bundle: 1, Put: []commit.Item{{Seq: 1, Truncated: true}}, Sides: []commit.Side{{Seq: 2}}, Kept: []uint64{3},
+		Marks: []commit.Mark{{Stage: 1, Fired: true}}, Shards: []commit.Shard{{Shard: 1}}, Metrics: []byte("m"),
+	})
+	prefix := keyspace.Job("job")
+	for _, row := range rows {
+		f.Add(bytes.TrimPrefix(row.Key, prefix), row.Value)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		kv := store.NewMem()
+		op := keyspace.Op{Kind: keyspace.Set, Key: append(bytes.Clone(prefix), key...), Value: value}
+		if err := kv.Apply([]keyspace.Op{op}, false); err != nil {
+			t.Fatal(err)
+		}
+		snap := kv.Snapshot()
+		defer snap.Close()
+		saved, err := NewRecords("job").Load(snap)
+		if err == nil && saved == nil {
+			t.Error("neither a result nor an error")
+		}
+	})
 }

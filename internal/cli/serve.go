@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -38,7 +39,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	tuneGC(c.Memory)
 	kv := store.NewMem()
 	if c.Durable {
-		if kv, err = lsmstore.Open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Log: c.Log}); err != nil {
+		if kv, err = lsmstore.Open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Log: c.Log, Fatal: storeFailed(c.Log)}); err != nil {
 			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
 		}
 	}
@@ -55,6 +56,14 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
 		},
 	}, nil
+}
+
+// storeFailed ends the process when the store cannot go on.
+func storeFailed(log *slog.Logger) func(error) {
+	return func(err error) {
+		log.Error("the server ends because its store failed; jobs go on when it is started again", "err", err)
+		os.Exit(exitFailed)
+	}
 }
 
 // managed shows a job.Manager as server.Jobs.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pharos-beam/pharos/internal/storage/datadir"
 )
 
 // runnerFlags are the flags of `serve` and `run` that shape the runner.
@@ -83,16 +85,14 @@ func (c *serveCmd) Run(env *Env) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cfg := c.config(env)
-	cfg.Host, cfg.Port, cfg.HTTPPort, cfg.Dir = c.Host, c.Port, c.HTTPPort, c.Data
+	cfg.Host, cfg.Port, cfg.HTTPPort = c.Host, c.Port, c.HTTPPort
 	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
-	if cfg.Dir == "" {
-		dir, remove, err := tempDir()
-		if err != nil {
-			return err
-		}
-		defer remove()
-		cfg.Dir = dir
+	dir, release, err := c.dir()
+	if err != nil {
+		return err
 	}
+	defer release()
+	cfg.Dir = dir
 	d, err := open(cfg, env.NewEngine)
 	if err != nil {
 		return err
@@ -114,6 +114,18 @@ func (c *serveCmd) Run(env *Env) error {
 		d.close()
 		return fmt.Errorf("the server ended: %w", err)
 	}
+}
+
+// dir is where the server keeps what goes to disk, and how to give it back.
+func (c *serveCmd) dir() (path string, release func(), err error) {
+	if c.Data == "" {
+		return tempDir()
+	}
+	d, err := datadir.Open(c.Data, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Path(), func() { d.Close() }, nil
 }
 
 // writeReady writes the file in one step: whoever sees it sees it whole.

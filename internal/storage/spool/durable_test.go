@@ -118,7 +118,7 @@ func (h *history) reopen(t *testing.T, fs vfs.FS) {
 }
 
 func TestCrash(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		h := newHistory(seed)
 		fs := memDisk(t)
 		s := openOn(t, fs, int64(h.rng.IntN(50_000)))
@@ -139,7 +139,7 @@ func TestCrash(t *testing.T) {
 // TestFailedWrites fails the k-th write of a history, for each k, and those
 // after it, too, for odd k. Nothing that is said to be there may be lost by it.
 func TestFailedWrites(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(3) {
 		k := int64(0)
 		for failAt(t, seed, k) {
 			k++

@@ -35,6 +35,7 @@ type Config struct {
 	Durable               bool          // jobs in Dir outlive the process
 	ClientTimeout         time.Duration // how long such jobs wait for their worker services
 	Memory                int64         // bytes of element data kept in RAM
+	Disk                  int64         // bytes of element data kept on disk; 0 is no limit
 	Overrides             map[string]string
 	WorkersPerEnvironment int
 	MaxAttempts           int

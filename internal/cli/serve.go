@@ -32,14 +32,18 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, fmt.Errorf("folder for temporary files: %w", err)
 	}
-	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory, Keep: c.Durable})
+	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory, DiskBudget: c.Disk, Keep: c.Durable})
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	tuneGC(c.Memory)
 	kv := store.NewMem()
 	if c.Durable {
-		if kv, err = lsmstore.Open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Log: c.Log, Fatal: storeFailed(c.Log)}); err != nil {
+		failed := storeFailed(c.Log)
+		kv, err = lsmstore.Open(lsmstore.Options{
+			Dir: filepath.Join(c.Dir, "store"), MemoryBudget: storeMemory(c.Memory), Log: c.Log, Failed: failed, Fatal: failed,
+		})
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
 		}
 	}
@@ -58,7 +62,13 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	}, nil
 }
 
-// storeFailed ends the process when the store cannot go on.
+// storeMemory is what the store may take beside a budget for element data.
+func storeMemory(budget int64) int64 {
+	return min(max(budget/8, lsmstore.MinMemory), 4*lsmstore.DefaultMemory)
+}
+
+// storeFailed ends the process when the store cannot go on: better than to fail
+// jobs that have done nothing wrong and that can go on after a restart.
 func storeFailed(log *slog.Logger) func(error) {
 	return func(err error) {
 		log.Error("the server ends because its store failed; jobs go on when it is started again", "err", err)

@@ -19,6 +19,7 @@ import (
 // runnerFlags are the flags of `serve` and `run` that shape the runner.
 type runnerFlags struct {
 	Memory                byteSize          `help:"Element data kept in RAM before it spills to disk, like 512MiB or 4GiB. By default a quarter of the machine's memory." placeholder:"SIZE"`
+	Disk                  byteSize          `help:"Element data kept on disk; bundles that would exceed it fail. By default there is no limit." placeholder:"SIZE"`
 	Env                   map[string]string `help:"Replace the environment of a language or of an environment id, like java=process:/opt/boot. May be repeated." placeholder:"NAME=SPEC" mapsep:"none"`
 	WorkersPerEnvironment int               `help:"Worker processes for each environment. By default as many as make sense: the number of cores for Python." placeholder:"N"`
 	MaxAttempts           int               `help:"How often a failing bundle is tried before its job fails." default:"4"`
@@ -41,7 +42,7 @@ func (f *runnerFlags) config(env *Env) Config {
 		memory = defaultMemory()
 	}
 	return Config{
-		Memory: memory, Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
+		Memory: memory, Disk: int64(f.Disk), Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
 		Log:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: f.LogLevel})),
 		Version: env.Version,
 	}

@@ -74,6 +74,9 @@ func (m *Manager) revive(f *found) (*Job, error) {
 		j.Drain()
 	}
 	j.found, j.state = f, jobpb.JobState_STARTING
+	if missing := m.opts.Spool.Missing(f.blocks()); err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%d of its blocks are not on disk, block %d among them", len(missing), missing[0])
+	}
 	return j, err
 }
 

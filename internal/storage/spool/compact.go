@@ -11,10 +11,13 @@ import (
 // several are freed.
 const sparseFraction = 4
 
+// compactFromBytes of dead data are left alone, and less than half of all files.
+const compactFromBytes = 4 * segmentBytesMax
+
 // Compact copies what is still needed of mostly dead segments, so that their
-// files can be removed. It returns how many bytes that has freed. Owners call
-// it from time to time; Put does before it refuses a block for the disk budget,
-// which the copies may exceed until the originals are removed.
+// files can be removed. It returns how many bytes that has freed. Put does it
+// before it refuses a block for the disk budget, which the copies may exceed
+// until the originals are removed.
 func (s *Spool) Compact() (freed int64, err error) {
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
@@ -28,6 +31,22 @@ func (s *Spool) Compact() (freed int64, err error) {
 	return before - s.Stats().DiskBytes, err
 }
 
+// tidy is what every writing does for the space that dead data take: it compacts
+// one segment, if they are much. What hinders it there is no concern of the
+// writer's.
+func (s *Spool) tidy() {
+	s.mu.Lock()
+	much := s.dead >= s.compactFrom && 2*s.dead > s.disk
+	s.mu.Unlock()
+	if !much || !s.compacting.TryLock() {
+		return
+	}
+	defer s.compacting.Unlock()
+	if segments := s.sparse(); len(segments) > 0 {
+		_ = s.evacuate(segments[0])
+	}
+}
+
 // sparse returns the segments that are worth it, oldest first. The one that is
 // being written is sealed if it is one of them.
 func (s *Spool) sparse() []*segment {
@@ -36,7 +55,7 @@ func (s *Spool) sparse() []*segment {
 	s.mu.Lock()
 	var found, gone []*segment
 	for _, seg := range s.segments {
-		if seg.size == 0 || seg.liveBytes*sparseFraction >= seg.size {
+		if seg.size == 0 || seg.damaged || seg.liveBytes*sparseFraction >= seg.size {
 			continue
 		}
 		s.seal(seg)
@@ -99,12 +118,13 @@ func (s *Spool) readAll(seg *segment) ([]pending, error) {
 		if errors.Is(err, ErrDropped) {
 			continue
 		}
+		s.mu.Lock()
+		b := s.blocks[id]
+		seg.damaged = seg.damaged || err != nil
+		s.mu.Unlock()
 		if err != nil {
 			return nil, err
 		}
-		s.mu.Lock()
-		b := s.blocks[id]
-		s.mu.Unlock()
 		if b != nil {
 			all = append(all, pending{b: b, id: id, data: data})
 		}

@@ -330,6 +330,31 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// TestTidy: blocks that stay do not keep the dead ones around them.
+func TestTidy(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), Keep: true})
+	defer s.Close()
+	s.compactFrom = 10_000
+	stays := map[uint64]int{}
+	for i := range 200 {
+		id := put(t, s, sample(i, 1000))
+		if err := s.Sync(id); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 0 {
+			stays[id] = i
+		} else {
+			s.Drop(id)
+		}
+		if st := s.Stats(); st.DeadBytes > 20_000+sparseFraction*(st.DiskBytes-st.DeadBytes) {
+			t.Fatalf("after %d blocks: %+v", i, st)
+		}
+	}
+	for id, i := range stays {
+		wantBlock(t, s, id, sample(i, 1000))
+	}
+}
+
 // BenchmarkPutSync is what a durable job does with the output of a bundle.
 func BenchmarkPutSync(b *testing.B) {
 	for _, size := range []int{1 << 10, 64 << 10, 1 << 20} {

@@ -46,6 +46,7 @@ type segment struct {
 	refs      int   // uses of the file that must end before it is closed
 	sealed    bool  // never written again
 	gone      bool  // to be closed with the last use
+	damaged   bool  // it cannot be moved
 
 	syncing sync.Mutex
 	synced  int64 // size when last synced; guarded by syncing, like the next

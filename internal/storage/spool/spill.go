@@ -32,6 +32,7 @@ func (s *Spool) spill() error {
 		if len(victims) == 0 {
 			return nil
 		}
+		s.tidy()
 		goal = s.budget - s.budget/slackFraction
 		err := s.writeBlocks(victims)
 		s.spilled(victims)

@@ -67,6 +67,8 @@ type Spool struct {
 	temp       bool
 	budget     int64
 	diskBudget int64
+	// compactFrom is compactFromBytes, but for tests.
+	compactFrom int64
 
 	mu          sync.Mutex
 	blocks      map[uint64]*block
@@ -107,6 +109,8 @@ func Open(o Options) (*Spool, error) {
 		blocks:     map[uint64]*block{},
 		segments:   map[uint64]*segment{},
 		nextID:     1,
+
+		compactFrom: compactFromBytes,
 	}
 	if o.Keep && o.FS != nil {
 		s.fs = o.FS

@@ -10,6 +10,7 @@ import (
 // stay in RAM too, and the segments that have them are synced. It may be called
 // again after an error; blocks that are still in RAM are then written anew.
 func (s *Spool) Sync(ids ...uint64) error {
+	s.tidy()
 	ram, err := s.onlyInRAM(ids)
 	if err != nil {
 		return err

@@ -23,6 +23,9 @@ type Options struct {
 	FS vfs.FS
 	// Log hears of failures in the background; nil is slog.Default.
 	Log *slog.Logger
+	// Failed, if it is not nil, is told of the first failure to write, after
+	// which no batch is applied any more.
+	Failed func(error)
 	// Fatal is called when the store cannot go on, possibly with its locks
 	// held, and must not return. nil panics.
 	Fatal func(error)

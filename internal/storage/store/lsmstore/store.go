@@ -22,6 +22,7 @@ type Store struct {
 	db    *pebble.DB
 	log   *slog.Logger
 	fatal func(error)
+	tell  func(error) // Options.Failed
 	// opened: what fails from now on, fails in the background.
 	opened atomic.Bool
 	// retries counts failures in the background since the last success.
@@ -45,7 +46,7 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store in a directory, which is created if need be.
 func Open(o Options) (*Store, error) {
-	s := &Store{log: o.Log, fatal: o.Fatal, writing: make(chan struct{}, 1)}
+	s := &Store{log: o.Log, fatal: o.Fatal, tell: o.Failed, writing: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -62,7 +63,7 @@ func Open(o Options) (*Store, error) {
 func (s *Store) open(o Options) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.fail(fmt.Errorf("%v", p))
+			err = fmt.Errorf("%v", p)
 		}
 	}()
 	po := s.pebbleOptions(o)
@@ -77,11 +78,16 @@ func (s *Store) open(o Options) (err error) {
 // fail notes the first failure and returns it.
 func (s *Store) fail(err error) error {
 	s.failing.Lock()
-	defer s.failing.Unlock()
-	if s.failed == nil {
+	first := s.failed == nil
+	if first {
 		s.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	return s.failed
+	err = s.failed
+	s.failing.Unlock()
+	if first && s.tell != nil {
+		s.tell(err)
+	}
+	return err
 }
 
 // usable returns why the store cannot be used; nil if it can.

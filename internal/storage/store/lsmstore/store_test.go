@@ -228,6 +228,9 @@ func failAt(t *testing.T, k int64) bool {
 	case err = <-ended:
 	case err = <-fatal:
 	}
+	if err != nil && errors.Is(err, errWrong) {
+		t.Errorf("write %d: %v", k, err)
+	}
 	happened := writes.Load() > k
 	if err != nil && !happened {
 		t.Fatalf("write %d: %v, but none was failed", k, err)
@@ -237,22 +240,30 @@ func failAt(t *testing.T, k int64) bool {
 	return happened
 }
 
+// errWrong marks what a failure must not lead to.
+var errWrong = errors.New("wrong")
+
 // history runs until the first error.
 func history(w *world, fs vfs.FS, fatal chan error) error {
-	s, err := lsmstore.Open(lsmstore.Options{Dir: "data/store", FS: fs, MemoryBudget: lsmstore.MinMemory, Log: slog.New(slog.DiscardHandler), Fatal: func(err error) {
-		select {
-		case fatal <- err:
-		default:
-		}
-		select {} // as if the process had ended
-	}})
+	var failed atomic.Int32
+	s, err := lsmstore.Open(lsmstore.Options{
+		Dir: "data/store", FS: fs, MemoryBudget: lsmstore.MinMemory, Log: slog.New(slog.DiscardHandler),
+		Failed: func(error) { failed.Add(1) },
+		Fatal: func(err error) {
+			select {
+			case fatal <- err:
+			default:
+			}
+			select {} // as if the process had ended
+		},
+	})
 	if err != nil {
 		return err
 	}
 	for range 100 {
 		if err := w.step(s); err != nil {
-			if !errors.Is(err, lsmstore.ErrFailed) {
-				return fmt.Errorf("not ErrFailed: %w", err)
+			if n := failed.Load(); !errors.Is(err, lsmstore.ErrFailed) || n != 1 {
+				return fmt.Errorf("%w: not ErrFailed, or told %d times: %v", errWrong, n, err)
 			}
 			if again := w.failedStays(s); again != nil {
 				return again
@@ -267,14 +278,14 @@ func history(w *world, fs vfs.FS, fatal chan error) error {
 func (w *world) failedStays(s *lsmstore.Store) error {
 	for range 3 {
 		if err := s.Apply(w.batch(), true); !errors.Is(err, lsmstore.ErrFailed) {
-			return fmt.Errorf("a failed store applies a batch: %v", err)
+			return fmt.Errorf("%w: a failed store applies a batch: %v", errWrong, err)
 		}
 	}
 	if _, _, err := s.Snapshot().Get(nil); !errors.Is(err, lsmstore.ErrFailed) {
-		return fmt.Errorf("a failed store can be read: %v", err)
+		return fmt.Errorf("%w: a failed store can be read: %v", errWrong, err)
 	}
 	if err := s.Close(); !errors.Is(err, lsmstore.ErrFailed) {
-		return fmt.Errorf("a failed store can be closed: %v", err)
+		return fmt.Errorf("%w: a failed store can be closed: %v", errWrong, err)
 	}
 	return nil
 }

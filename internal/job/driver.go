@@ -23,6 +23,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/harness/teststream"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/storage/table"
@@ -59,6 +60,7 @@ type driver struct {
 	results   map[uint64]*result    // finished, not yet durable
 	clock     *time.Timer
 	counts    []stageCount
+	streams   map[int]*teststream.Stream // TestStream services, by stage
 	wg        sync.WaitGroup
 	callbacks sync.WaitGroup // finalizations on their way, also in wg
 	end       *core.Finish
@@ -97,7 +99,8 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	cfg := o.Core
 	d := &driver{
 		j: j, log: log, inbox: make(chan any, inboxSize),
-		running: map[uint64]*execution{}, results: map[uint64]*result{}, pools: map[string]*environment.Pool{},
+		running: map[uint64]*execution{}, results: map[uint64]*result{}, streams: map[int]*teststream.Stream{},
+		pools: map[string]*environment.Pool{},
 		counts: make([]stageCount, len(j.plan.Stages)),
 		clock:  time.NewTimer(math.MaxInt64),
 	}
@@ -468,6 +471,8 @@ func (d *driver) step(ev core.Event) {
 			d.committer.add(e.Record)
 		case core.SplitBundle:
 			d.split(e)
+		case core.NextTestEvent:
+			d.nextTestEvent(e.Stage)
 		case core.AbortBundle:
 			if ex := d.running[e.Bundle]; ex != nil {
 				ex.cancel()
@@ -647,6 +652,7 @@ func (d *driver) release() {
 	}
 	wg.Wait()
 	d.wg.Wait()
+	d.closeTestStreams()
 	d.committer.wait()
 	if d.suspended {
 		return // it goes on when the runner is started again

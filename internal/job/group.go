@@ -7,8 +7,6 @@ import (
 	"io"
 	"math"
 
-	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/engine/reduce"
 	"github.com/pharos-beam/pharos/internal/model/coder"
@@ -249,22 +247,23 @@ func (k *keyHolds) Clear(owner []byte) error {
 
 // testEvent emits the elements of a TestStream event.
 func (a *attempt) testEvent() error {
-	events := a.s.plan.TestStream.GetEvents()
-	ev, ok := events[a.ev.Event].GetEvent().(*pipepb.TestStreamPayload_Event_ElementEvent)
-	if !ok {
-		return fmt.Errorf("TestStream event %d has no elements", a.ev.Event)
-	}
-	port := core.TestStreamPort(a.s.plan, ev.ElementEvent.GetTag())
-	if port >= len(a.outs) {
-		return fmt.Errorf("TestStream event %d is for an output that is not there", a.ev.Event)
+	event := a.ev.Event.GetElementEvent()
+	port := core.TestStreamPort(a.s.plan, event.GetTag())
+	if port < 0 {
+		return fmt.Errorf("a TestStream event for output %q, which does not exist", event.GetTag())
 	}
 	o := a.outs[port]
-	for _, e := range ev.ElementEvent.GetElements() {
+	for i, e := range event.GetElements() {
+		// The plan sees to it that this is the wire encoding, if it is one at all.
+		raw := e.GetEncodedElement()
+		if n, err := o.coll.elem.Skip(raw); err != nil || n < len(raw) {
+			return fmt.Errorf("element %d of a TestStream event for output %q is not an encoding of %s", i, event.GetTag(), a.s.plan.TestStream.GetCoderId())
+		}
 		err := o.emit(timestamp.Clamp(e.GetTimestamp()), nil, 1, coder.NoFiring, func(dst []byte) ([]byte, error) {
-			return append(dst, e.GetEncodedElement()...), nil // the plan sees to it that this is the wire encoding
+			return append(dst, raw...), nil
 		})
 		if err != nil {
-			return fmt.Errorf("TestStream event %d: %w", a.ev.Event, err)
+			return fmt.Errorf("a TestStream event for output %q: %w", event.GetTag(), err)
 		}
 	}
 	return nil

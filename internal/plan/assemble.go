@@ -115,7 +115,7 @@ func (a *assembler) stage(index int, c *cut) (*Stage, error) {
 	case pipeline.Impulse:
 		s.Kind = Impulse
 	case pipeline.TestStream:
-		s.Kind, s.TestStream = TestStream, first.testStream
+		s.Kind, s.TestStream, s.PrefixEvents = TestStream, first.testStream, first.prefixed
 	case pipeline.GroupByKey:
 		s.Kind = Group
 		a.group(s, first)

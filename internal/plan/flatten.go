@@ -161,7 +161,7 @@ func (g *graph) expandTestStream(t *pipeline.Transform) error {
 		coderID = g.wire.LengthPrefix(coderID)
 	case !delimited[spec.GetUrn()]:
 		coderID = g.wire.LengthPrefix(coderID)
-		n.testStream = prefixElements(t.TestStream, coderID)
+		n.testStream, n.prefixed = prefixElements(t.TestStream, coderID), true
 	}
 	n.outs = slices.Clone(n.outs)
 	for i, out := range n.outs {
@@ -190,9 +190,14 @@ func prefixElements(p *pipepb.TestStreamPayload, coderID string) *pipepb.TestStr
 	p = proto.Clone(p).(*pipepb.TestStreamPayload)
 	p.CoderId = coderID
 	for _, event := range p.GetEvents() {
-		for _, e := range event.GetElementEvent().GetElements() {
-			e.EncodedElement = protowire.AppendBytes(nil, e.GetEncodedElement())
-		}
+		PrefixElements(event)
 	}
 	return p
+}
+
+// PrefixElements puts the elements of a TestStream event in length prefixes.
+func PrefixElements(event *pipepb.TestStreamPayload_Event) {
+	for _, e := range event.GetElementEvent().GetElements() {
+		e.EncodedElement = protowire.AppendBytes(nil, e.GetEncodedElement())
+	}
 }

@@ -31,7 +31,9 @@ type node struct {
 	parDo      *pipepb.ParDoPayload
 	combine    *pipepb.CombinePayload
 	testStream *pipepb.TestStreamPayload
-	proto      *pipepb.PTransform // of the pipeline, nil for what was made here
+	// prefixed: the elements of testStream are length-prefixed only here.
+	prefixed bool
+	proto    *pipepb.PTransform // of the pipeline, nil for what was made here
 }
 
 // merge is a Flatten or a redistribution: whatever is put into one of the

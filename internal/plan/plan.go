@@ -89,6 +89,8 @@ type Stage struct {
 	Group        *GroupSpec // Group stages only
 	// TestStream has its elements in the encoding of the outputs' wire coder.
 	TestStream *pipepb.TestStreamPayload
+	// PrefixEvents: the events that a TestStream service sends need PrefixElements.
+	PrefixEvents bool
 	// Descriptor has everything but the service addresses.
 	Descriptor *fnpb.ProcessBundleDescriptor
 	// Why says, in a sentence each, why the stage starts here and was not

@@ -5,6 +5,8 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/watermark"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 )
 
 // state of a bundle in flight.
@@ -25,7 +27,7 @@ type bundle struct {
 	shards  []int
 	items   [][]item // by position in shards
 	spent   []item   // input before splits; an attempt may still read it
-	event   int      // TestStream event
+	event   *pipepb.TestStreamPayload_Event
 	// truncates: its input is to be truncated; truncated: it has been.
 	truncates, truncated bool
 	record               *commit.Record
@@ -54,7 +56,7 @@ const (
 )
 
 // launch starts the first attempt of a bundle.
-func (c *Core) launch(s *stage, shards []int, items [][]item, event int) {
+func (c *Core) launch(s *stage, shards []int, items [][]item, event *pipepb.TestStreamPayload_Event) {
 	b := &bundle{id: c.next, stage: s, shards: shards, items: items, event: event}
 	if len(items) > 0 && len(items[0]) > 0 { // items are truncated all, or none
 		b.truncated = items[0][0].Truncated
@@ -117,7 +119,7 @@ func (c *Core) finished(r *commit.Record) {
 	case plan.Impulse:
 		b.stage.fired = true
 	case plan.TestStream:
-		b.stage.passed = max(b.stage.passed, b.event+1)
+		b.stage.passed = max(b.stage.passed, b.stage.event+1)
 	}
 	c.queue(b)
 	c.commit(r)

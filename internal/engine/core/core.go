@@ -174,6 +174,7 @@ func (c *Core) Step(ev Event) []Effect {
 	case Start:
 		c.started = true
 		c.now, c.wall = e.NowMS, e.NowMS
+		c.askServices()
 	case BundleFinished:
 		c.finished(e.Record)
 	case BundleFailed:
@@ -184,6 +185,8 @@ func (c *Core) Step(ev Event) []Effect {
 		for _, id := range e.Bundles {
 			c.durable(id)
 		}
+	case TestEvent:
+		c.served(e)
 	case ClockAdvanced:
 		c.woken = 0 // it has rung, be it too early
 		c.Tick(e.NowMS)
@@ -218,7 +221,7 @@ func (c *Core) advance() {
 			c.finish(Finish{Drained: c.draining})
 			return
 		}
-		if c.workTime() == never {
+		if c.workTime() == never && !c.awaitsEvents() {
 			c.finish(Finish{Err: "the job is stuck: nothing runs and nothing is to come, but it is not complete: " + c.stuck()})
 			return
 		}
@@ -261,6 +264,8 @@ func (c *Core) Explain(i int) string {
 	s := c.stages[i]
 	name := func(i int) string { return c.plan.Stages[i].Name }
 	switch {
+	case s.isServed() && s.eventsLeft() && s.came == nil:
+		return fmt.Sprintf("waits for the next event of the TestStream service at %s", s.plan.TestStream.GetEndpoint().GetUrl())
 	case s.inflight > 0:
 		return fmt.Sprintf("running %d bundles", s.inflight)
 	case s.blocks > 0 && !c.queueReady(s):

@@ -3,7 +3,6 @@ package core
 import (
 	"sort"
 
-	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
@@ -22,9 +21,7 @@ func (c *Core) drain() {
 	c.draining = true
 	for _, s := range c.stages {
 		if s.plan.Kind == plan.TestStream {
-			s.event = len(s.plan.TestStream.GetEvents())
-			s.passed = s.event
-			c.setPorts(s, timestamp.Max)
+			c.endTestStream(s)
 		}
 	}
 	for _, b := range c.untruncated() {

@@ -4,6 +4,8 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 )
 
 // Event is something that happened, told to the core.
@@ -37,6 +39,13 @@ type (
 	}
 	// CommitDurable: the records of these bundles have been applied.
 	CommitDurable struct{ Bundles []uint64 }
+	// TestEvent answers NextTestEvent. Without an event, there is none any more;
+	// Err, if not empty, says why there will be none, and fails the job.
+	TestEvent struct {
+		Stage int
+		Event *pipepb.TestStreamPayload_Event
+		Err   string
+	}
 	// ClockAdvanced tells the time.
 	ClockAdvanced struct{ NowMS int64 }
 	// Drain ends the job once it has processed what it must: see drain.go. It
@@ -51,6 +60,7 @@ func (BundleFinished) event() {}
 func (BundleFailed) event()   {}
 func (Split) event()          {}
 func (CommitDurable) event()  {}
+func (TestEvent) event()      {}
 func (ClockAdvanced) event()  {}
 func (Drain) event()          {}
 func (Cancel) event()         {}
@@ -83,8 +93,8 @@ type (
 		ProcDueMS int64
 		// SyncNowMS is synchronized processing time.
 		SyncNowMS int64
-		// Event is the index of the TestStream event to emit.
-		Event int
+		// Event is the TestStream event to emit.
+		Event *pipepb.TestStreamPayload_Event
 		// Truncate: the input is not to be processed but to be truncated, and
 		// given back as residuals.
 		Truncate bool
@@ -101,6 +111,8 @@ type (
 		Fraction float64
 		Share    bool
 	}
+	// NextTestEvent asks the service of a TestStream stage for the next event.
+	NextTestEvent struct{ Stage int }
 	// AbortBundle stops a running attempt; its answer will be ignored.
 	AbortBundle struct {
 		Bundle  uint64
@@ -122,11 +134,12 @@ type (
 	}
 )
 
-func (StartBundle) effect() {}
-func (Commit) effect()      {}
-func (SplitBundle) effect() {}
-func (AbortBundle) effect() {}
-func (Finalize) effect()    {}
-func (DropBlocks) effect()  {}
-func (WakeAt) effect()      {}
-func (Finish) effect()      {}
+func (StartBundle) effect()   {}
+func (Commit) effect()        {}
+func (SplitBundle) effect()   {}
+func (NextTestEvent) effect() {}
+func (AbortBundle) effect()   {}
+func (Finalize) effect()      {}
+func (DropBlocks) effect()    {}
+func (WakeAt) effect()        {}
+func (Finish) effect()        {}

@@ -2,10 +2,7 @@ package core
 
 import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
-	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
-
-	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 )
 
 // Saved is what the records of a job have left in the store.
@@ -55,14 +52,11 @@ func (c *Core) restore(m commit.Mark) {
 	if s.plan.Kind != plan.TestStream {
 		return
 	}
+	if s.replay = m.Event; s.isServed() {
+		return // its service tells again what has been
+	}
 	for s.event < m.Event {
-		switch ev := s.plan.TestStream.Events[s.event].GetEvent().(type) {
-		case *pipepb.TestStreamPayload_Event_WatermarkEvent:
-			port := TestStreamPort(s.plan, ev.WatermarkEvent.GetTag())
-			c.marks.SetPort(m.Stage, len(s.plan.Outputs), port, timestamp.Clamp(ev.WatermarkEvent.GetNewWatermark()))
-		case *pipepb.TestStreamPayload_Event_ProcessingTimeEvent:
-			c.advanceVirtual(ev.ProcessingTimeEvent.GetAdvanceDuration())
-		}
+		c.testEvent(s, s.nextEvent())
 		c.passEvent(s)
 	}
 }

@@ -40,7 +40,7 @@ func (c *Core) schedule() {
 		case s.plan.Kind == plan.Impulse:
 			if s.impulse {
 				s.impulse = false
-				c.launch(s, nil, nil, 0)
+				c.launch(s, nil, nil, nil)
 			}
 		case s.plan.Keyed:
 			c.scheduleKeyed(s)
@@ -154,7 +154,7 @@ func (c *Core) scheduleSpans(s *stage, pick func(*item) bool) {
 		items := s.take(0, n, pick)
 		ready -= len(items)
 		free--
-		c.launch(s, []int{0}, [][]item{items}, 0)
+		c.launch(s, []int{0}, [][]item{items}, nil)
 	}
 }
 
@@ -309,7 +309,7 @@ func (c *Core) launchShards(s *stage, shards []int, elements bool) {
 			items[i] = c.take(s, sh, n)
 		}
 	}
-	c.launch(s, leased, items, 0)
+	c.launch(s, leased, items, nil)
 }
 
 // splitForIdle splits long bundles when workers of their environment have

@@ -59,7 +59,8 @@ func startedAt(t *testing.T, p *plan.Plan) timestamp.Time {
 					return
 				}
 				// An element of the window from 0 to 10 seconds.
-				out := commit.Output{Port: e.Event, Block: commit.Block{ID: uint64(e.Event) + 1, Count: 1, Min: 3_000, End: 9_999}}
+				port := TestStreamPort(p.Stages[0], e.Event.GetElementEvent().GetTag())
+				out := commit.Output{Port: port, Block: commit.Block{ID: e.Bundle, Count: 1, Min: 3_000, End: 9_999}}
 				carry(c.Step(BundleFinished{Record: &commit.Record{Bundle: e.Bundle, Attempt: e.Attempt, Outputs: []commit.Output{out}}}))
 			case Commit:
 				carry(c.Step(CommitDurable{Bundles: []uint64{e.Record.Bundle}}))

@@ -91,7 +91,7 @@ func TestLongBundlesAreNotCounted(t *testing.T) {
 		c.Tick(1)
 		for id := range uint64(2) {
 			s.push(item{Block: commit.Block{ID: id, Count: 1}})
-			c.launch(s, []int{0}, [][]item{s.take(0, 1, func(*item) bool { return true })}, 0)
+			c.launch(s, []int{0}, [][]item{s.take(0, 1, func(*item) bool { return true })}, nil)
 		}
 		if n := c.free(s); n > 0 {
 			t.Errorf("spread %v: %d more bundles may start at once", spread, n)

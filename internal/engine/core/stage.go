@@ -48,8 +48,13 @@ type stage struct {
 	// pace is how many elements a bundle processes in a millisecond, lately; 0
 	// when it is not known.
 	pace float64
-	// event is the next TestStream event, for TestStream stages.
+	// event is how many events of a TestStream have been; came is the next one,
+	// if its service has sent it; over says that no more are wanted or to come.
 	event int
+	came  *pipepb.TestStreamPayload_Event
+	over  bool
+	// replay is how many of the events were before the core was recovered.
+	replay int
 	// impulse: an Impulse stage has yet to fire.
 	impulse bool
 	// What records have said of the stage: that the impulse has fired, how many
@@ -129,10 +134,6 @@ func (s *stage) take(shard, n int, ready func(*item) bool) []item {
 // pending says whether there is work that has not been committed.
 func (s *stage) pending() bool {
 	return s.blocks > 0 || s.inflight > 0 || s.impulse || s.eventsLeft()
-}
-
-func (s *stage) eventsLeft() bool {
-	return s.plan.Kind == plan.TestStream && s.event < len(s.plan.TestStream.GetEvents())
 }
 
 // timersLeft says whether a timer is set that can still fire.

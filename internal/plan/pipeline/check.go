@@ -92,8 +92,8 @@ func (v *validator) testStream(t *Transform) {
 	if len(t.Inputs) != 0 || len(t.Outputs) == 0 {
 		v.reject("transform %q (%s) has %d inputs and %d outputs; want no inputs, and an output", t.Name, t.URN, len(t.Inputs), len(t.Outputs))
 	}
-	if m.GetEndpoint().GetUrl() != "" {
-		v.reject("transform %q: a TestStream that takes its events from a service (%s) is not supported", t.Name, m.GetEndpoint().GetUrl())
+	if url := m.GetEndpoint().GetUrl(); url != "" && len(m.GetEvents()) > 0 {
+		v.reject("transform %q: a TestStream has events of its own and takes them from a service (%s); want one of both", t.Name, url)
 	}
 	v.coder(m.GetCoderId(), "the elements of %q", t.Name)
 	for _, e := range m.GetEvents() {
@@ -109,7 +109,7 @@ func (v *validator) testStream(t *Transform) {
 			v.reject("transform %q: a TestStream event of an unknown kind", t.Name)
 			continue
 		}
-		if _, ok := t.Proto.GetOutputs()[tag]; !ok && len(t.Outputs) > 1 {
+		if _, ok := t.Proto.GetOutputs()[tag]; !ok && (len(t.Outputs) > 1 || tag != "") {
 			v.reject("transform %q: a TestStream event for output %q, which does not exist", t.Name, tag)
 		}
 	}

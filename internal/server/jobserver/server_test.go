@@ -123,6 +123,37 @@ func TestPythonOrder(t *testing.T) {
 	}
 }
 
+// TestPythonDeadline does what Python's client does with its default options:
+// streams on the preparation id have a deadline, which must not end a job that
+// takes longer, so it has to be sent away to open them after Run.
+func TestPythonDeadline(t *testing.T) {
+	jobs := &servertest.Jobs{}
+	c := dial(t, jobs)
+	id := prepare(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	early, err := c.GetStateStream(ctx, &jobpb.GetJobStateRequest{JobId: id})
+	if err == nil {
+		_, err = early.Recv()
+	}
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Fatalf("the stream before Run: %v, want FAILED_PRECONDITION", err)
+	}
+	run, err := c.Run(t.Context(), &jobpb.RunJobRequest{PreparationId: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		late, err := c.GetStateStream(ctx, &jobpb.GetJobStateRequest{JobId: run.GetJobId()})
+		if err == nil {
+			_, err = late.Recv()
+		}
+		if err != nil {
+			t.Errorf("a stream after Run: %v", err)
+		}
+	}
+}
+
 // TestLateStateStream opens the stream after the end: history is not replayed.
 func TestLateStateStream(t *testing.T) {
 	jobs := &servertest.Jobs{}

@@ -7,6 +7,8 @@ import (
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/pharos-beam/pharos/internal/server"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -24,14 +26,21 @@ const (
 const noReason = "the job failed; no reason was recorded"
 
 // GetStateStream sends the current state at once and then every change, until
-// the terminal state. Python's client opens it on the preparation id, before
-// Run, and waits for the first answer.
+// the terminal state.
+//
+// Python's client opens it, and then the message stream, on the preparation id
+// before Run, with a deadline (job_server_timeout, 60 s by default) that breaks
+// off every job that takes longer. If that fails, it opens both streams after
+// Run, without one. So it has to fail.
 func (s *Server) GetStateStream(req *jobpb.GetJobStateRequest, stream jobpb.JobService_GetStateStreamServer) error {
 	j, err := s.job(req.GetJobId())
 	if err != nil {
 		return err
 	}
 	last, since := j.State()
+	if _, hasDeadline := stream.Context().Deadline(); hasDeadline && last == jobpb.JobState_STOPPED {
+		return status.Error(codes.FailedPrecondition, "the job has not been run; its states cannot be followed with a deadline before that")
+	}
 	if err := stream.Send(stateEvent(last, since)); err != nil {
 		return err
 	}

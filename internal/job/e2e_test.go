@@ -28,6 +28,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/model/urn"
+	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/plantest"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
@@ -92,14 +93,19 @@ func serve(t *testing.T, register func(g *grpc.Server, addr string), opts ...grp
 	t.Cleanup(g.Stop)
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigOf(t, plan.Options{}) }
+
+// newRigOf is a rig whose manager plans in a certain way.
+func newRigOf(t *testing.T, planning plan.Options) *rig {
 	r := newServices(t)
 	sp, err := spool.Open(spool.Options{Dir: t.TempDir(), MemoryBudget: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sp.Close() })
-	r.m = job.NewManager(r.options(sp, store.NewMem()))
+	o := r.options(sp, store.NewMem())
+	o.Plan = planning
+	r.m = job.NewManager(o)
 	t.Cleanup(func() {
 		r.close()
 		if live := sp.Stats(); live.Blocks != 0 {
@@ -148,10 +154,16 @@ func (r *rig) pipeline() *pipepb.Pipeline {
 	made := p.ParDo("make", "a", p.Impulse("impulse"), "bytes")
 	used := p.ParDo("use", "b", made, "bytes")
 	p.ParDo("collect", "a", p.Runner("reshuffle", urn.Reshuffle, "bytes", used), "bytes")
-	payload, _ := proto.Marshal(&pipepb.ExternalPayload{Endpoint: &pipepb.ApiServiceDescriptor{Url: r.pool.addr}})
-	p.Components.Environments["a"].Payload = payload
-	p.Components.Environments["b"].Payload = payload
+	r.attach(p.Pipeline)
 	return p.Pipeline
+}
+
+// attach gives the environments of a pipeline the fake workers.
+func (r *rig) attach(p *pipepb.Pipeline) {
+	payload, _ := proto.Marshal(&pipepb.ExternalPayload{Endpoint: &pipepb.ApiServiceDescriptor{Url: r.pool.addr}})
+	for _, env := range p.GetComponents().GetEnvironments() {
+		env.Payload = payload
+	}
 }
 
 // sdk is the user code of the pipeline.
@@ -229,12 +241,19 @@ func readAll(b *fakesdk.Bundle) (got []string, err error) {
 // message.
 func (r *rig) run(s *sdk, during func(*job.Job)) (jobpb.JobState_Enum, string) {
 	r.t.Helper()
+	return r.runs(r.pipeline(), fakesdk.Config{Process: s.process, Other: s.other}, during)
+}
+
+// runs does so with any pipeline, whose environments all get workers of config.
+func (r *rig) runs(p *pipepb.Pipeline, config fakesdk.Config, during func(*job.Job)) (jobpb.JobState_Enum, string) {
+	r.t.Helper()
 	r.pool.mu.Lock()
-	r.pool.config = fakesdk.Config{Process: s.process, Other: s.other}
+	r.pool.config = config
 	r.pool.mu.Unlock()
+	r.attach(p)
 	ctx, cancel := context.WithTimeout(r.t.Context(), jobTimeout)
 	defer cancel()
-	j, err := r.m.Prepare(ctx, &jobpb.PrepareJobRequest{JobName: "test", Pipeline: r.pipeline()})
+	j, err := r.m.Prepare(ctx, &jobpb.PrepareJobRequest{JobName: "test", Pipeline: p})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -414,8 +433,18 @@ func TestHarnessThatLies(t *testing.T) {
 			})
 			return err
 		}), []string{"no user state"}},
+		{"state of no kind", emit(func(b *fakesdk.Bundle) error {
+			_, err := b.State(&fnpb.StateRequest{StateKey: &fnpb.StateKey{}, Request: &fnpb.StateRequest_Get{Get: &fnpb.StateGetRequest{}}})
+			return err
+		}), []string{"state key"}},
+		{"state request of no kind", emit(func(b *fakesdk.Bundle) error {
+			_, err := b.State(&fnpb.StateRequest{StateKey: &fnpb.StateKey{Type: &fnpb.StateKey_Runner_{Runner: &fnpb.StateKey_Runner{Key: []byte("?")}}}})
+			return err
+		}), []string{"state"}},
 	} {
-		t.Run(c.name, func(t *testing.T) { newRig(t).fails(&sdk{elements: 2, use: c.use}, c.texts...) })
+		t.Run(c.name, func(t *testing.T) {
+			newRig(t).fails(&sdk{elements: 2, use: c.use}, append(c.texts, "use")...)
+		})
 	}
 }
 

@@ -25,6 +25,12 @@ func small() *plantest.Pipeline {
 	return p
 }
 
+// elementFor is a TestStream script of one event, for the output with a tag.
+func elementFor(tag string) []*pipepb.TestStreamPayload_Event {
+	return []*pipepb.TestStreamPayload_Event{{Event: &pipepb.TestStreamPayload_Event_ElementEvent{
+		ElementEvent: &pipepb.TestStreamPayload_Event_AddElements{Tag: tag}}}}
+}
+
 func TestRejections(t *testing.T) {
 	payload := func(m proto.Message) []byte {
 		b, err := proto.Marshal(m)
@@ -90,6 +96,16 @@ func TestRejections(t *testing.T) {
 				WindowFn: &pipepb.FunctionSpec{Urn: "x:fn"}, WindowCoderId: "iw", MergeStatus: pipepb.MergeStatus_NEEDS_MERGE,
 			}
 		}, `WindowFn "x:fn", whose environment "" is missing`},
+		"test event for nobody": {func(p *plantest.Pipeline) {
+			p.Add("stream", urn.TestStream, "", &pipepb.TestStreamPayload{CoderId: "bytes", Events: elementFor("x")}, nil, []string{p.Collection("bytes")})
+		}, `a TestStream event for output "x", which does not exist`},
+		"untagged test event": {func(p *plantest.Pipeline) {
+			p.Add("stream", urn.TestStream, "", &pipepb.TestStreamPayload{CoderId: "bytes", Events: elementFor("")}, nil, []string{p.Collection("bytes"), p.Collection("bytes")})
+		}, `a TestStream event for output "", which does not exist`},
+		"test events twice": {func(p *plantest.Pipeline) {
+			p.Add("stream", urn.TestStream, "", &pipepb.TestStreamPayload{CoderId: "bytes", Events: elementFor(""),
+				Endpoint: &pipepb.ApiServiceDescriptor{Url: "h:1"}}, nil, []string{p.Collection("bytes")})
+		}, `takes them from a service (h:1)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := small()

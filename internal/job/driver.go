@@ -100,7 +100,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	d := &driver{
 		j: j, log: log, inbox: make(chan any, inboxSize),
 		running: map[uint64]*execution{}, results: map[uint64]*result{}, streams: map[int]*teststream.Stream{},
-		pools: map[string]*environment.Pool{},
+		pools:  map[string]*environment.Pool{},
 		counts: make([]stageCount, len(j.plan.Stages)),
 		clock:  time.NewTimer(math.MaxInt64),
 	}

@@ -239,11 +239,12 @@ func TestEarlyPanesGoOnAtOnce(t *testing.T) {
 func TestFlattenedTestStreams(t *testing.T) {
 	s := newScene(t)
 	var ins []string
-	for id, m := range map[string]*pipepb.TestStreamPayload{
-		"one": script(at(0, "zero"), mark(12_000)),
-		"two": script(at(5000, "five"), mark(11_000), mark(14_000)),
+	for i, m := range []*pipepb.TestStreamPayload{
+		script(at(0, "zero"), mark(12_000)),
+		script(at(5000, "five"), mark(11_000), mark(14_000)),
 	} {
-		in := s.ParDo("key "+id, "a", s.stream(id, m), "kv")
+		id := fmt.Sprint(i)
+		in := s.ParDo("key "+id, "a", s.stream("stream "+id, m), "kv")
 		s.Components.Pcollections[in].WindowingStrategyId = "sessions"
 		s.do["key "+id] = s.keyed(true)
 		ins = append(ins, in)

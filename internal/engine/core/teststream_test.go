@@ -158,3 +158,19 @@ func TestDrainOfATestStream(t *testing.T) {
 		}
 	}
 }
+
+// A recovered core asks a service again and is told all from the beginning:
+// what has been moves watermarks again, and puts out nothing a second time.
+func TestRecoveryOfAService(t *testing.T) {
+	p := streamPlan(served("here:1"))
+	c := Recover(p, Config{Slots: map[string]int{"e": 1}}, Saved{Marks: []commit.Mark{{Stage: 0, Event: 2, Input: timestamp.Max, Output: timestamp.Max}}})
+	var log []string
+	play(c, c.Step(Start{}), &log)
+	for _, e := range []*pipepb.TestStreamPayload_Event{elementEvent(""), watermarkEvent("", 5), elementEvent(""), nil} {
+		play(c, c.Step(TestEvent{Event: e}), &log)
+		if e.GetWatermarkEvent() != nil && c.Status(1).Input != 5 {
+			t.Errorf("input watermark %v, want 5", c.Status(1).Input)
+		}
+	}
+	wantLog(t, log, "ask 0", "ask 0", "ask 0", "element of 0", "ask 0", "end")
+}

@@ -17,9 +17,7 @@
 package core
 
 import (
-	"fmt"
 	"sort"
-	"strings"
 
 	"github.com/pharos-beam/pharos/internal/engine/watermark"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
@@ -248,36 +246,6 @@ func (c *Core) complete() bool {
 	return true
 }
 
-// stuck explains every stage that is not complete.
-func (c *Core) stuck() string {
-	var lines []string
-	for i, s := range c.stages {
-		if c.marks.Output(watermark.Source{Stage: i}) < timestamp.Max || s.pending() {
-			lines = append(lines, fmt.Sprintf("%s %s", s.plan.Name, c.Explain(i)))
-		}
-	}
-	return strings.Join(lines, "; ")
-}
-
-// Explain says in words why a stage is not further.
-func (c *Core) Explain(i int) string {
-	s := c.stages[i]
-	name := func(i int) string { return c.plan.Stages[i].Name }
-	switch {
-	case s.isServed() && s.eventsLeft() && s.came == nil:
-		return fmt.Sprintf("waits for the next event of the TestStream service at %s", s.plan.TestStream.GetEndpoint().GetUrl())
-	case s.inflight > 0:
-		return fmt.Sprintf("running %d bundles", s.inflight)
-	case s.blocks > 0 && !c.queueReady(s):
-		return "waits for its side inputs: " + c.explainSides(s, name)
-	case s.pending() && s.plan.Barrier && c.marks.Upstream(i) < timestamp.Max:
-		return "waits for its input to be complete: " + c.marks.Explain(i, name)
-	case s.pending() && c.free(s) <= 0:
-		return "waits for a free worker"
-	}
-	return c.marks.Explain(i, name)
-}
-
 // finish ends the job: what runs is aborted.
 func (c *Core) finish(f Finish) {
 	ids := make([]uint64, 0, len(c.bundles))
@@ -292,30 +260,6 @@ func (c *Core) finish(f Finish) {
 	}
 	c.done = true
 	c.emit(f)
-}
-
-// Status is what the core knows of a stage, for people.
-type Status struct {
-	Pending   int64 // elements queued
-	InFlight  int   // bundles
-	Input     timestamp.Time
-	Output    timestamp.Time
-	Complete  bool
-	Explained string
-}
-
-// Status describes stage i.
-func (c *Core) Status(i int) Status {
-	s := c.stages[i]
-	out := c.marks.Output(watermark.Source{Stage: i})
-	return Status{
-		Pending:   s.queued,
-		InFlight:  s.inflight,
-		Input:     c.marks.Input(i),
-		Output:    out,
-		Complete:  out >= timestamp.Max && !s.pending() && !s.timersLeft(),
-		Explained: c.Explain(i),
-	}
 }
 
 // drop asks for the release of blocks.

@@ -1,9 +1,6 @@
 package core
 
 import (
-	"sort"
-	"strings"
-
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/watermark"
@@ -100,17 +97,4 @@ func (c *Core) sidesReady(s *stage, end timestamp.Time) bool {
 func (c *Core) ready(s *stage, it *item) bool {
 	rests := it.ReadyMS > c.now && !c.truncates(s, it)
 	return !rests && (len(s.sides) == 0 || c.sidesReady(s, it.Block.End))
-}
-
-func (c *Core) explainSides(s *stage, name func(int) string) string {
-	var w []string
-	for _, side := range s.sides {
-		for _, p := range side.producers {
-			if c.marks.Output(p) < timestamp.Max {
-				w = append(w, name(p.Stage))
-			}
-		}
-	}
-	sort.Strings(w)
-	return strings.Join(w, ", ")
 }

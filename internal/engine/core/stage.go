@@ -35,6 +35,7 @@ type stage struct {
 	// producers are the stages that the main input comes from.
 	producers []int
 	queued    int64 // elements in queues
+	bytes     int64 // of blocks in queues
 	blocks    int   // blocks in queues
 	inflight  int   // bundles
 	// flight counts the holds of leased items, so that their minimum is known.
@@ -107,6 +108,7 @@ const lastHold = timestamp.Max - 1
 func (s *stage) push(it item) {
 	s.shards[it.Shard].queue = append(s.shards[it.Shard].queue, it)
 	s.queued += it.Block.Count
+	s.bytes += it.Block.Bytes
 	s.blocks++
 }
 
@@ -125,6 +127,7 @@ func (s *stage) take(shard, n int, ready func(*item) bool) []item {
 		}
 		taken = append(taken, it)
 		s.queued -= it.Block.Count
+		s.bytes -= it.Block.Bytes
 		s.blocks--
 	}
 	sh.queue = rest

@@ -7,9 +7,6 @@
 package watermark
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 )
 
@@ -112,27 +109,32 @@ func (g *Graph) Refresh() bool {
 	return moved
 }
 
-// Explain says what keeps the output watermark of a stage where it is. name
-// gives stages their names.
-func (g *Graph) Explain(stage int, name func(int) string) string {
+// Blame says what keeps the output watermark of a stage where it is.
+type Blame struct {
+	// Hold: the stage's holds do, at that time.
+	Hold bool
+	// Work: its own work does.
+	Work bool
+	// Upstream are the outputs that do, as far as the stage itself is not behind
+	// them.
+	Upstream []Source
+}
+
+// Blame says what keeps the output watermark of a stage where it is; nothing,
+// if it is at the end of time.
+func (g *Graph) Blame(stage int) (b Blame) {
 	n := &g.nodes[stage]
 	if n.out >= timestamp.Max {
-		return "complete"
+		return b
 	}
-	var why []string
 	if n.hold < min(n.in, none) {
-		why = append(why, fmt.Sprintf("a hold at %v (state or timers)", n.hold))
+		return Blame{Hold: true}
 	}
-	if n.work <= n.in && n.work < none {
-		why = append(why, fmt.Sprintf("elements at %v not yet processed", n.work))
-	}
+	b.Work = n.work <= n.in && n.work < none
 	for _, s := range n.upstream {
 		if w := g.Output(s); w <= n.in && w < timestamp.Max {
-			why = append(why, fmt.Sprintf("the output of %s at %v", name(s.Stage), w))
+			b.Upstream = append(b.Upstream, s)
 		}
 	}
-	if len(why) == 0 {
-		return fmt.Sprintf("output watermark at %v", n.out)
-	}
-	return "waits for " + strings.Join(why, "; ")
+	return b
 }

@@ -107,7 +107,7 @@ func fakePlan() *plan.Plan {
 func fakeProgress() []server.StageProgress {
 	return []server.StageProgress{
 		{Stage: 0, Name: "Read/Impulse", State: "done", OutputElements: 1, Bounded: true, Watermark: timestamp.Max},
-		{Stage: 1, Name: "Split, Count", State: "running", InputElements: 30, PendingElements: 70, InFlight: 2, Bounded: true, Watermark: timestamp.Min, Waiting: "a free worker"},
+		{Stage: 1, Name: "Split, Count", State: "running", InputElements: 30, PendingElements: 70, InFlight: 2, Bounded: true, InputWatermark: timestamp.Min, Watermark: timestamp.Min, Waiting: "a free worker"},
 	}
 }
 

@@ -20,7 +20,8 @@ type metricsCmd struct {
 
 // Help is the long help.
 func (*metricsCmd) Help() string {
-	return "Prints committed metrics: what successful attempts reported. With -o json, attempted and committed ones.\n\nExample:\n\n    pharos metrics --user wordcount-1f6b1d52a4c09e37"
+	return "Prints committed metrics: what successful attempts reported. With --attempted, also what failed attempts and bundles under " +
+		"way did. Then, for each transform, the watermarks and the backlog of its stage. With -o json, all of these.\n\nExample:\n\n    pharos metrics --user wordcount-1f6b1d52a4c09e37"
 }
 
 // Run prints a job's metrics.
@@ -31,7 +32,7 @@ func (c *metricsCmd) Run(env *Env) error {
 	}
 	if c.User {
 		system := func(m api.Metric) bool { return !m.User }
-		v.Attempted, v.Committed = slices.DeleteFunc(v.Attempted, system), slices.DeleteFunc(v.Committed, system)
+		v.Attempted, v.Committed, v.Runner = slices.DeleteFunc(v.Attempted, system), slices.DeleteFunc(v.Committed, system), []api.Metric{}
 	}
 	if c.Output == "json" {
 		return printJSON(env.Stdout, v)
@@ -41,7 +42,7 @@ func (c *metricsCmd) Run(env *Env) error {
 		list = v.Attempted
 	}
 	t := newTable(env.Stdout, "METRIC", "OF", "VALUE")
-	for _, m := range list {
+	for _, m := range append(list, v.Runner...) {
 		t.row(metricName(m), m.Of(), metricValue(m.Value))
 	}
 	return t.flush()
@@ -52,7 +53,7 @@ func metricName(m api.Metric) string {
 	if m.User {
 		return m.Namespace + ":" + m.Name
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(m.URN, "beam:metric:"), ":v1")
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(m.URN, "beam:metric:"), "pharos:metric:"), ":v1")
 }
 
 // metricValue writes a decoded JSON value on one line.
@@ -63,6 +64,9 @@ func metricValue(v any) string {
 	case map[string]any:
 		if value, ok := x["value"]; ok && len(x) == 2 { // a gauge
 			return metricValue(value)
+		}
+		if at, ok := x["time"]; ok && len(x) == 2 { // a watermark
+			return fmt.Sprint(at)
 		}
 		if _, ok := x["count"]; ok && len(x) == 4 { // a distribution
 			return fmt.Sprintf("count=%s sum=%s min=%s max=%s",

@@ -171,7 +171,8 @@ func (a managedJob) Progress() []server.StageProgress {
 		out = append(out, server.StageProgress{
 			Stage: s.Stage, Name: s.Name, Kind: s.Kind, State: s.State,
 			InputElements: s.InputElements, OutputElements: s.OutputElements, PendingElements: s.PendingElements,
-			InFlight: int64(s.InFlight), Bounded: s.Bounded, Watermark: s.Watermark, Waiting: s.Waiting,
+			PendingBytes: s.PendingBytes, InFlight: int64(s.InFlight), Bounded: s.Bounded,
+			InputWatermark: s.InputWatermark, Watermark: s.Watermark, Waiting: s.Waiting,
 		})
 	}
 	return out

@@ -25,7 +25,6 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/harness/teststream"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
-	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
@@ -400,7 +399,7 @@ func (d *driver) attempted(x attemptDone) {
 		ex.cancel()
 		d.trace(ex, x)
 		delete(d.running, x.ev.Bundle)
-		d.setLive(x.ev.Bundle, nil)
+		d.attemptMetrics(x)
 	}
 	if x.err != nil {
 		d.log.Debug("attempt failed", "stage", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle, "attempt", x.ev.Attempt, "err", x.err)
@@ -441,22 +440,6 @@ func (d *driver) committed(x commitDone) {
 	d.step(core.CommitDurable{Bundles: x.bundles})
 	for _, id := range x.bundles {
 		delete(d.results, id)
-	}
-}
-
-// count adds a committed bundle's metrics.
-func (d *driver) count(res *result) {
-	c := &d.counts[res.record.Stage]
-	c.in += res.input
-	for _, n := range res.output {
-		c.out += n
-	}
-	d.j.mu.Lock()
-	defer d.j.mu.Unlock()
-	for _, mi := range res.infos {
-		if err := d.j.metrics.committed.Add(mi); err != nil {
-			d.log.Warn("a metric of the SDK is malformed", "urn", mi.GetUrn(), "err", err)
-		}
 	}
 }
 
@@ -534,96 +517,6 @@ func (d *driver) finalize(id uint64) {
 			d.log.Warn("bundle finalization failed", "bundle", id, "err", err)
 		}
 	}()
-}
-
-// poll asks long bundles for their progress.
-func (d *driver) poll() {
-	for id, ex := range d.running {
-		if time.Since(ex.started) < progressEvery {
-			continue
-		}
-		d.wg.Add(1)
-		go func() {
-			defer d.wg.Done()
-			ctx, cancel := context.WithTimeout(d.ctx, progressEvery)
-			defer cancel()
-			infos := ex.attempt.split.progress(ctx)
-			if infos == nil {
-				return
-			}
-			var set monitoring.Set
-			for _, mi := range infos {
-				_ = set.Add(mi) // a malformed one is reported when the bundle ends
-			}
-			d.tell(progressed{id, ex, &set})
-		}()
-	}
-}
-
-// setLive notes the metrics of a running attempt.
-func (d *driver) setLive(bundle uint64, s *monitoring.Set) {
-	d.j.mu.Lock()
-	defer d.j.mu.Unlock()
-	if s == nil {
-		delete(d.j.metrics.live, bundle)
-		return
-	}
-	if d.j.metrics.live == nil {
-		d.j.metrics.live = map[uint64]*monitoring.Set{}
-	}
-	d.j.metrics.live[bundle] = s
-}
-
-// report brings the job's progress up to date.
-func (d *driver) report() {
-	done := make(chan struct{})
-	d.tell(reportWant{done})
-	select {
-	case <-done:
-	case <-d.ctx.Done():
-	}
-}
-
-// saveProgress stores the progress of all stages with the job.
-func (d *driver) saveProgress() {
-	all := make([]StageProgress, len(d.j.plan.Stages))
-	for i, s := range d.j.plan.Stages {
-		st := d.core.Status(i)
-		p := StageProgress{
-			Stage: i, Name: s.Name, Kind: kindName(s.Kind), State: "waiting",
-			InputElements: d.counts[i].in, OutputElements: d.counts[i].out,
-			PendingElements: st.Pending, InFlight: st.InFlight, Watermark: st.Output, Waiting: st.Explained,
-			Bounded: s.Input == nil || s.Input.Bounded,
-		}
-		switch {
-		case st.Complete:
-			p.State, p.Waiting = "done", ""
-		case d.end != nil && d.end.Stage == s:
-			p.State, p.Waiting, p.InFlight = "failed", "", 0
-		case d.end != nil:
-			p.State, p.Waiting, p.InFlight = "stopped", "", 0
-		case st.InFlight > 0:
-			p.State, p.Waiting = "running", ""
-		}
-		all[i] = p
-	}
-	d.j.mu.Lock()
-	d.j.progress = all
-	d.j.mu.Unlock()
-}
-
-func kindName(k plan.Kind) string {
-	switch k {
-	case plan.Impulse:
-		return "impulse"
-	case plan.SDK:
-		return "sdk"
-	case plan.Group:
-		return "group"
-	case plan.TestStream:
-		return "test-stream"
-	}
-	return "unknown"
 }
 
 // close ends everything that the job started and gives its space back.

@@ -16,8 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/pharos-beam/pharos/internal/model/monitoring"
-	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
@@ -49,21 +47,6 @@ type Job struct {
 	messages int
 	happened int    // events so far
 	found    *found // what the store had of it when the runner was started
-}
-
-// StageProgress says how far a stage is.
-type StageProgress struct {
-	Stage           int
-	Name            string
-	Kind            string
-	State           string // waiting, running, done; failed or stopped where the job ended before
-	InputElements   int64  // committed
-	OutputElements  int64  // committed
-	PendingElements int64
-	InFlight        int
-	Bounded         bool
-	Watermark       timestamp.Time // output watermark
-	Waiting         string         // why it is not further
 }
 
 func newJob(m *Manager, id string, req *jobpb.PrepareJobRequest, p *plan.Plan) *Job {
@@ -380,23 +363,4 @@ func (j *Job) run(ctx context.Context) {
 	}
 	log.Info("job ended", "state", end.String(), "seconds", time.Since(j.created).Seconds())
 	j.setState(end)
-}
-
-// jobMetrics are the monitoring infos of a job.
-type jobMetrics struct {
-	committed monitoring.Set
-	live      map[uint64]*monitoring.Set // attempts that run, by bundle
-}
-
-func (m *jobMetrics) infos() (attempted, committed []*pipepb.MonitoringInfo) {
-	committed = m.committed.Infos()
-	if len(m.live) == 0 {
-		return committed, committed
-	}
-	var all monitoring.Set
-	all.Merge(&m.committed)
-	for _, s := range m.live {
-		all.Merge(s)
-	}
-	return all.Infos(), committed
 }

@@ -111,11 +111,13 @@ type StageProgress struct {
 	State           string // waiting, running, done; failed or stopped where the job ended before
 	InputElements   int64
 	OutputElements  int64
-	PendingElements int64
+	PendingElements int64 // the backlog: what waits for a bundle
+	PendingBytes    int64
 	InFlight        int64 // bundles
 	Bounded         bool  // the input ends by itself
-	Watermark       timestamp.Time
-	Waiting         string // why nothing runs, for people; empty when something does
+	InputWatermark  timestamp.Time
+	Watermark       timestamp.Time // output watermark
+	Waiting         string         // why nothing runs, for people; empty when something does
 }
 
 // Terminal tells whether a job stays in a state for ever.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,36 @@ func TestProgress(t *testing.T) {
 		if got := api.Describe(j).Stages[0].Done; got != c.want {
 			t.Errorf("%+v: done %v, want %v", c.p, got, c.want)
 		}
+	}
+}
+
+// TestWaiting asks how far a job is, and why not further, in each of the ways
+// there are.
+func TestWaiting(t *testing.T) {
+	jobs, _ := serve(t)
+	j := jobs.Add("x")
+	p := &plan.Plan{Stages: []*plan.Stage{{Name: "Read, Count", Transforms: []string{"read", "count"}}}}
+	j.Set(p, []server.StageProgress{{
+		State: "waiting", PendingElements: 3, PendingBytes: 700, InputWatermark: 5000, Watermark: 2000, Waiting: "somebody holds it",
+	}}, nil, nil)
+	if s := api.Describe(j).Stages[0]; s.PendingBytes != 700 || s.InputMarkMS != 5000 || s.WatermarkMS != 2000 || s.Waiting != "somebody holds it" {
+		t.Errorf("stage %+v", s)
+	}
+	var text strings.Builder
+	if err := api.JobPlan(j).WriteText(&text); err != nil || !strings.Contains(text.String(), "  is waiting, watermark 1970-01-01T00:00:02Z: somebody holds it\n") {
+		t.Errorf("%v; plan:\n%s", err, text.String())
+	}
+	var got []string
+	for _, m := range api.Metrics(j).Runner {
+		got = append(got, fmt.Sprint(m.URN, " ", m.Transform, " ", m.Value))
+	}
+	want := []string{
+		"pharos:metric:input_watermark:v1 read 1970-01-01T00:00:05Z", "pharos:metric:output_watermark:v1 read 1970-01-01T00:00:02Z",
+		"pharos:metric:backlog_elements:v1 read 3", "pharos:metric:backlog_bytes:v1 read 700",
+		"pharos:metric:input_watermark:v1 count 1970-01-01T00:00:05Z", "pharos:metric:output_watermark:v1 count 1970-01-01T00:00:02Z",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("metrics\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
 

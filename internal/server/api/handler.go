@@ -73,7 +73,7 @@ func (h *handler) job(fn func(http.ResponseWriter, *http.Request, server.Job)) h
 }
 
 func servePlan(w http.ResponseWriter, r *http.Request, j server.Job) {
-	v := NewPlanView(j.Plan())
+	v := JobPlan(j)
 	if r.FormValue("format") != "text" {
 		writeJSON(w, http.StatusOK, v)
 		return

@@ -20,13 +20,15 @@ import (
 type MetricsView struct {
 	Attempted []Metric `json:"attempted"`
 	Committed []Metric `json:"committed"`
+	// Runner are watermarks and backlogs, as the runner sees them now.
+	Runner []Metric `json:"runner"`
 }
 
 // Metric is one metric with its decoded value: a number, a Distribution, a
 // Gauge, a list, or, for what is unknown, the base64 of its payload.
 type Metric struct {
 	URN           string `json:"urn"`
-	Type          string `json:"type"`
+	Type          string `json:"type,omitempty"`      // of Beam's metrics
 	Namespace     string `json:"namespace,omitempty"` // user metrics
 	Name          string `json:"name,omitempty"`
 	Transform     string `json:"transform,omitempty"`      // id
@@ -76,7 +78,7 @@ func (g Gauge[T]) String() string { return fmt.Sprint(g.Value) }
 func Metrics(j server.Job) MetricsView {
 	attempted, committed := j.Metrics()
 	c := j.Pipeline().GetComponents()
-	return MetricsView{Attempted: metrics(c, attempted), Committed: metrics(c, committed)}
+	return MetricsView{Attempted: metrics(c, attempted), Committed: metrics(c, committed), Runner: runnerMetrics(j)}
 }
 
 // metrics decodes them, those of the pipeline's own code first.

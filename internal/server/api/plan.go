@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/server"
 )
 
 // PlanView is an execution plan: the stages in topological order.
@@ -26,6 +27,10 @@ type PlanStage struct {
 	Outputs     []PlanOutput `json:"outputs"`
 	Traits      []string     `json:"traits,omitempty"` // keyed, barrier, …
 	Why         []string     `json:"why"`
+	// Of a job that has been run:
+	State     string `json:"state,omitempty"`
+	Watermark string `json:"watermark,omitempty"` // of the output
+	Waiting   string `json:"waiting,omitempty"`   // why it is not further
 }
 
 // PlanOutput is a collection that leaves a stage.
@@ -43,6 +48,18 @@ func NewPlanView(p *plan.Plan) PlanView {
 	}
 	for _, s := range p.Stages {
 		v.Stages = append(v.Stages, planStage(s))
+	}
+	return v
+}
+
+// JobPlan makes the view of a job's plan, with how far its stages are.
+func JobPlan(j server.Job) PlanView {
+	v := NewPlanView(j.Plan())
+	for _, p := range j.Progress() {
+		if p.Stage < len(v.Stages) {
+			s := &v.Stages[p.Stage]
+			s.State, s.Watermark, s.Waiting = p.State, p.Watermark.String(), p.Waiting
+		}
 	}
 	return v
 }
@@ -148,6 +165,21 @@ func (s PlanStage) text(b *strings.Builder) {
 	for _, w := range s.Why {
 		fmt.Fprintf(b, "  starts here: %s\n", w)
 	}
+	s.progressText(b)
+}
+
+func (s PlanStage) progressText(b *strings.Builder) {
+	if s.State == "" {
+		return
+	}
+	fmt.Fprintf(b, "  is %s", s.State)
+	if s.State != "done" {
+		fmt.Fprintf(b, ", watermark %s", s.Watermark)
+	}
+	if s.Waiting != "" {
+		fmt.Fprintf(b, ": %s", s.Waiting)
+	}
+	b.WriteByte('\n')
 }
 
 func stageList(b *strings.Builder, label string, stages []int) {

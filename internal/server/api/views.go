@@ -48,17 +48,23 @@ type JobView struct {
 
 // Stage is how far a stage is.
 type Stage struct {
-	Stage       int    `json:"stage"`
-	Name        string `json:"name"`
-	Kind        string `json:"kind"`
-	State       string `json:"state"`
-	Input       int64  `json:"input_elements"`
-	Output      int64  `json:"output_elements"`
-	Pending     int64  `json:"pending_elements"`
-	InFlight    int64  `json:"in_flight_bundles"`
+	Stage  int    `json:"stage"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	State  string `json:"state"`
+	Input  int64  `json:"input_elements"`
+	Output int64  `json:"output_elements"`
+	// Pending is the backlog: what waits for a bundle.
+	Pending      int64 `json:"pending_elements"`
+	PendingBytes int64 `json:"pending_bytes"`
+	InFlight     int64 `json:"in_flight_bundles"`
+	// Watermark is that of the output; InputMark that of the input.
+	InputMark   string `json:"input_watermark"`
+	InputMarkMS int64  `json:"input_watermark_ms"`
 	Watermark   string `json:"watermark"`
 	WatermarkMS int64  `json:"watermark_ms"`
-	Waiting     string `json:"waiting,omitempty"`
+	// Waiting says why the stage is not further, and who keeps it.
+	Waiting string `json:"waiting,omitempty"`
 	// Bounded: the stage will end by itself, and so a share done makes sense.
 	Bounded bool `json:"bounded"`
 	// Done is the share of the input seen so far that has been processed, 0..1;
@@ -122,6 +128,7 @@ func stages(j server.Job) []Stage {
 		v := Stage{
 			Stage: s.Stage, Name: s.Name, State: s.State,
 			Input: s.InputElements, Output: s.OutputElements, Pending: s.PendingElements, InFlight: s.InFlight,
+			PendingBytes: s.PendingBytes, InputMark: s.InputWatermark.String(), InputMarkMS: int64(s.InputWatermark),
 			Watermark: s.Watermark.String(), WatermarkMS: int64(s.Watermark), Waiting: s.Waiting,
 			Kind: s.Kind, Bounded: s.Bounded, Done: share(s),
 		}

@@ -193,6 +193,51 @@ func (t *Timers) Summary(shard int) (nextEvent timestamp.Time, nextProc int64, m
 	return timestamp.Time(event), nextProc, min(timestamp.Time(hold), owned), err
 }
 
+// Holder is what is behind a Summary: a timer, or the owner of a hold.
+type Holder struct {
+	Timer *Timer
+	Owner []byte
+}
+
+// Holder returns who has the smallest hold of a shard; if there are no holds,
+// the timer that is due first, in event time if there is one.
+func (t *Timers) Holder(shard int) (Holder, error) {
+	var h Holder
+	hold, owned := int64(commit.None), int64(commit.None)
+	var id, owner []byte
+	take := func(at *int64, who *[]byte) func(int64, []byte, []byte) bool {
+		return func(t int64, id, _ []byte) bool {
+			*at, *who = t, bytes.Clone(id)
+			return false
+		}
+	}
+	if err := t.holds.scan(shard, take(&hold, &id)); err != nil {
+		return h, err
+	}
+	if err := t.owners.times.scan(shard, take(&owned, &owner)); err != nil {
+		return h, err
+	}
+	if owner != nil && owned <= hold {
+		return Holder{Owner: owner}, nil
+	}
+	for _, due := range []*index{&t.event, &t.proc} {
+		if id == nil {
+			if err := due.scan(shard, take(&hold, &id)); err != nil {
+				return h, err
+			}
+		}
+	}
+	if id == nil {
+		return h, nil
+	}
+	value, ok, err := t.kv.Get(append(keyspace.AppendShard(bytes.Clone(t.rows), shard), id...))
+	if err != nil || !ok {
+		return h, err
+	}
+	timer, err := parseTimer(id, bytes.Clone(value))
+	return Holder{Timer: &timer}, err
+}
+
 // DropWindow removes what is kept for one window of one key: state, timers,
 // and the holds whose owner starts with keyspace.HoldOwner(key, window). It
 // does not touch the grouping engine's tables.

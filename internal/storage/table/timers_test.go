@@ -249,3 +249,35 @@ func checkTimers(t *rapid.T, ts *Timers, timers map[string]Timer, holds map[stri
 		}
 	}
 }
+
+// Of all that keeps a shard's watermark the first counts: holds before timers,
+// event time before processing time.
+func TestHolder(t *testing.T) {
+	kv := store.NewTxn(store.NewMem().Snapshot())
+	timers, holds := NewTimers(kv, "j", 1), NewHolds(kv, "j", 1)
+	want := func(transform string, owner string) {
+		t.Helper()
+		h, err := timers.Holder(0)
+		if err != nil || string(h.Owner) != owner || (h.Timer == nil) != (transform == "") || h.Timer != nil && h.Timer.Transform != transform {
+			t.Errorf("%+v, %v; want timer of %q or owner %q", h, err, transform, owner)
+		}
+	}
+	set := func(timer Timer) {
+		t.Helper()
+		timer.Key, timer.Window = []byte("k"), []byte("w")
+		if err := timers.Set(0, timer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("", "")
+	set(Timer{Transform: "proc", Domain: ProcessingTime, Fire: 1, Hold: commit.None})
+	want("proc", "")
+	set(Timer{Transform: "event", Domain: EventTime, Fire: 50, Hold: commit.None})
+	want("event", "")
+	set(Timer{Transform: "holding", Domain: EventTime, Fire: 60, Hold: 20})
+	want("holding", "")
+	if err := holds.Set(0, []byte("owner"), 10); err != nil {
+		t.Fatal(err)
+	}
+	want("", "owner")
+}

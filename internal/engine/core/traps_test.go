@@ -209,3 +209,26 @@ func TestImpulseFiresOnce(t *testing.T) {
 		t.Errorf("%d impulses, want 1", impulses)
 	}
 }
+
+// A finalization callback runs after the commit is durable, once.
+func TestFinalizationComesAfterTheCommit(t *testing.T) {
+	c := New(splitPlan(false), Config{})
+	b := c.Step(Start{})[0].(StartBundle)
+	finalized := func(effs []Effect) (n int) {
+		for _, eff := range effs {
+			if eff == (Finalize{Bundle: b.Bundle}) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := finalized(c.Step(BundleFinished{Record: &commit.Record{Bundle: b.Bundle, Attempt: b.Attempt, Finalize: true}})); n != 0 {
+		t.Error("finalized before the commit is durable")
+	}
+	if n := finalized(c.Step(CommitDurable{Bundles: []uint64{b.Bundle}})); n != 1 {
+		t.Errorf("finalized %d times with the commit, want once", n)
+	}
+	if n := finalized(c.Step(CommitDurable{Bundles: []uint64{b.Bundle}})); n != 0 {
+		t.Error("finalized again")
+	}
+}

@@ -26,12 +26,13 @@ const (
 // none outlives the job.
 type blocks struct {
 	spool *spool.Spool
+	bytes int // size at which a block is closed
 	mu    sync.Mutex
 	live  map[uint64]*arrival
 }
 
 func newBlocks(s *spool.Spool) *blocks {
-	return &blocks{spool: s, live: map[uint64]*arrival{}}
+	return &blocks{spool: s, bytes: blockBytes, live: map[uint64]*arrival{}}
 }
 
 // put stores a block. order says when its elements came, nil if that does not
@@ -138,7 +139,7 @@ func (b *builder) add(element []byte, t timestamp.Time) error {
 		b.ends = append(b.ends, len(b.buf))
 		b.mins = append(b.mins, t)
 	}
-	if len(b.buf) >= blockBytes {
+	if len(b.buf) >= b.blocks.bytes {
 		return b.flush()
 	}
 	return nil
@@ -153,7 +154,7 @@ func (b *builder) addRun(run []byte, count int64, first timestamp.Time) error {
 	b.buf = append(b.buf, run...)
 	b.count += count
 	b.min = min(b.min, first)
-	if len(b.buf) >= blockBytes {
+	if len(b.buf) >= b.blocks.bytes {
 		return b.flush()
 	}
 	return nil

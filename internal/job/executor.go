@@ -25,6 +25,8 @@ type ExecutorOptions struct {
 	// TempDir.
 	GroupMemory int64
 	TempDir     string
+	// BlockBytes is the size at which a block is closed; 0: the product's.
+	BlockBytes int
 	// Now is the workers' clock, Unix ms.
 	Now func() int64
 }
@@ -39,6 +41,9 @@ func NewExecutor(o ExecutorOptions) (*Executor, error) {
 	r := &runner{
 		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool), store: o.Store,
 		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory,
+	}
+	if o.BlockBytes > 0 {
+		r.blocks.bytes = o.BlockBytes
 	}
 	if err := r.prepare(o.Job); err != nil {
 		return nil, err

@@ -214,7 +214,7 @@ func (a *attempt) sorted(c *chunks) error {
 	for i, e := range elems {
 		buf = append(buf, e.Raw...)
 		n++
-		if len(buf) >= blockBytes || i == len(elems)-1 {
+		if len(buf) >= a.r.blocks.bytes || i == len(elems)-1 {
 			if a.s.admits() {
 				if _, _, err := c.door.admit(buf); err != nil {
 					return err

@@ -232,7 +232,7 @@ func (a *attempt) feedSorted(c *chunks, shard int, key []byte, upTo timestamp.Ti
 			bad = err
 			return false
 		}
-		if t := timestamp.Time(ms); t > upTo || !a.released(t) || len(data) >= blockBytes {
+		if t := timestamp.Time(ms); t > upTo || !a.released(t) || len(data) >= a.r.blocks.bytes {
 			return false
 		}
 		data = append(data, v...)

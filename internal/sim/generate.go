@@ -1,0 +1,245 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/model/trigger/triggertest"
+)
+
+// Sizes of random pipelines.
+const (
+	maxSources  = 3
+	maxOps      = 8
+	maxElements = 30  // of a source
+	maxOut      = 300 // of any node
+	firstTime   = timestamp.Time(1000)
+	timeRange   = 400 // ms of event time that sources are spread over
+)
+
+// generator makes up a pipeline.
+type generator struct {
+	*pipe
+	rng *rand.Rand
+	// plain leaves out what is not determined: late elements, and triggers that
+	// fire early.
+	plain bool
+}
+
+// generate makes up a pipeline from random numbers.
+func generate(rng *rand.Rand, plain bool) *pipe {
+	g := &generator{pipe: &pipe{byID: map[string]*node{}}, rng: rng, plain: plain}
+	whole := g.windowing(windowing{kind: global, trigger: "default", output: pipepb.OutputTime_END_OF_WINDOW})
+	for range 1 + rng.IntN(maxSources) {
+		g.source(whole)
+	}
+	for range 2 + rng.IntN(maxOps-1) {
+		g.step()
+	}
+	for _, n := range slices.Clone(g.nodes) {
+		if !g.isRead(n) || rng.IntN(3) == 0 {
+			g.add(&node{op: check, in: []*node{n}, env: g.env(), w: n.w, bounded: n.bounded})
+		}
+	}
+	return g.pipe
+}
+
+// isRead reports whether some node reads the output of n.
+func (g *generator) isRead(n *node) bool {
+	return slices.ContainsFunc(g.nodes, func(m *node) bool { return slices.Contains(m.in, n) })
+}
+
+func (g *generator) env() string { return []string{"a", "a", "b"}[g.rng.IntN(3)] }
+
+func (g *generator) time() timestamp.Time {
+	return firstTime + timestamp.Time(g.rng.IntN(timeRange))
+}
+
+// source adds a source.
+func (g *generator) source(w *windowing) {
+	ops := []op{create, read, read, stream, stream, events}
+	n := &node{op: ops[g.rng.IntN(len(ops))], env: g.env(), w: w, n: 1 + g.rng.IntN(maxElements), times: true, spans: true}
+	n.bounded = n.op == create || n.op == read
+	n.late = !n.bounded && !g.plain && g.rng.IntN(2) == 0
+	g.late = g.late || n.late
+	keys := 1 + g.rng.IntN(5)
+	for i := range n.n {
+		n.src = append(n.src, elem{key: fmt.Sprintf("k%d", g.rng.IntN(keys)), value: fmt.Sprintf("s%d-%d", len(g.nodes), i), ts: g.time()})
+	}
+	switch n.op {
+	case stream:
+		n.rests = g.rng.IntN(4)
+		n.finalize = g.rng.IntN(2) == 0
+		// A little out of order.
+		slices.SortStableFunc(n.src, func(a, b elem) int { return int(a.ts/50 - b.ts/50) })
+	case events:
+		g.virtual = true
+		g.script(n)
+	}
+	g.add(n).compute()
+}
+
+// script makes the events of a TestStream. If it is not late, the watermark
+// stays behind all that is still to come.
+func (g *generator) script(n *node) {
+	slices.SortStableFunc(n.src, func(a, b elem) int { return int(a.ts/50 - b.ts/50) })
+	for rest := n.src; len(rest) > 0; {
+		k := 1 + g.rng.IntN(min(len(rest), 5))
+		n.script = append(n.script, event{elems: rest[:k]})
+		rest = rest[k:]
+		switch g.rng.IntN(4) {
+		case 0:
+			n.script = append(n.script, event{clock: 1 + g.rng.Int64N(500)})
+		case 1, 2:
+			w := firstTime + timeRange
+			for _, e := range rest {
+				w = min(w, e.ts)
+			}
+			if n.late {
+				w = w.Add(g.rng.Int64N(80))
+			}
+			n.script = append(n.script, event{watermark: w})
+		}
+	}
+}
+
+// step adds one node, if what it picks can be.
+func (g *generator) step() {
+	in := g.pick(func(*node) bool { return true })
+	if in == nil {
+		return
+	}
+	ops := []op{alter, expand, assign, assign, assign, flatten, flatten, reshuffle, digest, explode, explode, combine, combine, count, buffer, buffer, loop, side, side}
+	n := &node{
+		op: ops[g.rng.IntN(len(ops))], in: []*node{in}, env: g.env(), w: in.w, n: g.rng.IntN(10),
+		bounded: in.bounded, late: in.late, times: in.times, spans: true,
+	}
+	if !g.shape(n, in) {
+		return
+	}
+	n.id = fmt.Sprintf("%s%d", n.op, len(g.nodes)) // the oracle goes by it
+	if n.compute(); len(n.out) > maxOut {
+		return
+	}
+	g.add(n)
+}
+
+// pick chooses a collection that something may follow, later ones more often.
+func (g *generator) pick(ok func(*node) bool) *node {
+	var all []*node
+	for i, n := range g.nodes {
+		if n.op != check && !n.end && !n.lossy && ok(n) {
+			all = append(all, n)
+			if i >= len(g.nodes)-2 {
+				all = append(all, n, n)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[g.rng.IntN(len(all))]
+}
+
+// shape fills in a node, and says whether it makes sense after in.
+func (g *generator) shape(n, in *node) bool {
+	w := in.w
+	unmerged := w.kind == sessions && !w.merged
+	drops := in.late && w.lateness < forever
+	switch n.op {
+	case assign:
+		n.w = g.anyWindowing()
+		n.times = in.times
+		return in.times || n.w.kind == global
+	case flatten:
+		for range 1 + g.rng.IntN(2) {
+			other := g.pick(func(o *node) bool { return o.w == w })
+			n.in = append(n.in, other)
+			n.bounded, n.late, n.times = n.bounded && other.bounded, n.late || other.late, n.times && other.times
+		}
+	case digest:
+		g.grouped(n, w)
+		n.times = in.times || w.output == pipepb.OutputTime_END_OF_WINDOW
+		return !in.late && w.once() && !w.accumulating
+	case explode:
+		g.grouped(n, w)
+		n.lossy = drops || w.closes()
+		n.spans = !unmerged || w.once() && !in.late
+		n.end = !n.spans
+		n.times = w.output == pipepb.OutputTime_END_OF_WINDOW || w.once() && !in.late && in.times
+		return !w.accumulating
+	case combine:
+		g.grouped(n, w)
+		n.times = in.times || w.output == pipepb.OutputTime_END_OF_WINDOW
+		if in.late || !w.once() {
+			n.end, n.times, n.lossy = true, false, drops || w.closes()
+			return !unmerged && !w.accumulating
+		}
+		return !w.accumulating
+	case count, loop:
+		n.times = true
+		return !unmerged && !drops
+	case buffer:
+		n.lossy = drops
+		return !unmerged
+	case side:
+		other := g.pick(func(o *node) bool { return !o.late && o.w.once() && o.w.kind != sessions })
+		if other == nil {
+			return false
+		}
+		n.in, n.multimap = append(n.in, other), g.rng.IntN(2) == 0
+	}
+	return true
+}
+
+// grouped gives a node that groups the windowing after it.
+func (g *generator) grouped(n *node, w *windowing) {
+	if w.kind == sessions && !w.merged {
+		merged := *w
+		merged.merged = true
+		n.w = g.windowing(merged)
+	}
+}
+
+// anyWindowing makes up a windowing strategy, or takes one that is there.
+func (g *generator) anyWindowing() *windowing {
+	if g.rng.IntN(2) == 0 {
+		if w := g.strats[g.rng.IntN(len(g.strats))]; !w.merged {
+			return w
+		}
+	}
+	pick := func(n int) int { return g.rng.IntN(n) }
+	w := windowing{
+		kind:     []windowKind{global, fixed, fixed, sliding, sessions}[pick(5)],
+		trigger:  onTimeTriggers[pick(len(onTimeTriggers))],
+		lateness: []int64{0, 20, forever, forever}[pick(4)],
+		closing:  pick(2) == 0, onTime: pick(2) == 0,
+		output: []pipepb.OutputTime_Enum{
+			pipepb.OutputTime_END_OF_WINDOW, pipepb.OutputTime_END_OF_WINDOW, pipepb.OutputTime_EARLIEST_IN_PANE, pipepb.OutputTime_LATEST_IN_PANE,
+		}[pick(4)],
+	}
+	if !g.plain {
+		switch pick(3) {
+		case 0:
+			w.trigger = endlessTriggers[pick(len(endlessTriggers))]
+			w.accumulating = pick(3) == 0
+		case 1:
+			if pick(2) == 0 {
+				w.trigger = triggertest.Random(pick, 2)
+				w.accumulating = pick(3) == 0
+			}
+		}
+	}
+	switch w.kind {
+	case fixed, sessions:
+		w.size = int64(10 + pick(150))
+	case sliding:
+		w.period = int64(20 + pick(60))
+		w.size = w.period * int64(1+pick(3))
+	}
+	return g.windowing(w)
+}

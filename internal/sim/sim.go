@@ -1,0 +1,93 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+)
+
+// Report is the outcome of a run.
+type Report struct {
+	Seed    uint64
+	Failure string // empty if all is as it must be
+	Trace   []string
+	// What the run has had, for those who want to know that seeds do something.
+	Bundles, Faults, Splits, Dropped int
+}
+
+// Run runs the job of a seed; dir is for its files. If something is wrong, the
+// job is run again with a trace.
+func Run(seed uint64, dir string) *Report {
+	w, err := prepare(seed, dir)
+	if err != nil {
+		return &Report{Seed: seed, Failure: fmt.Sprintf("prepare the job: %v", err)}
+	}
+	w.run()
+	r := &Report{Seed: seed, Failure: w.failure, Bundles: w.started, Faults: w.cfg.faults - w.faults, Splits: w.cfg.splits - w.chances}
+	for _, n := range w.checks.dropped {
+		r.Dropped += int(n)
+	}
+	if r.Failure == "" {
+		return r
+	}
+	if w, err = prepare(seed, dir); err == nil {
+		w.tracing = true
+		w.tracef("%+v", w.cfg)
+		for _, n := range w.pipe.nodes {
+			w.tracef("%v", n)
+			for _, ev := range n.script {
+				w.tracef("  %+v", ev)
+			}
+		}
+		w.tracef("%s", w.plan)
+		w.run()
+		r.Trace = w.trace
+	}
+	return r
+}
+
+// prepare makes the world of a seed.
+func prepare(seed uint64, dir string) (*world, error) {
+	rng := rand.New(rand.NewPCG(seed, 0x5eed))
+	p := generate(rng, false)
+	return newWorld(p, anyConfig(rng), rng, dir)
+}
+
+// anyConfig makes up a configuration.
+func anyConfig(rng *rand.Rand) config {
+	pick := func(n int) int { return rng.IntN(n) }
+	c := config{
+		plan:        plan.Options{NoFusion: pick(3) == 0, NoLifting: pick(3) == 0},
+		shards:      []int{1, 2, 4, 16}[pick(4)],
+		slots:       1 + pick(4),
+		workers:     1 + pick(3),
+		elements:    []int64{1, 3, 10, 1 << 20, 1 << 20}[pick(5)],
+		blockBytes:  []int{1, 30, 200, 1 << 20, 1 << 20}[pick(5)],
+		groupMemory: []int64{0, math.MaxInt64}[pick(2)],
+		spoolMemory: []int64{0, 1000, spool.Unlimited, spool.Unlimited}[pick(4)],
+		bundleMS:    []int64{10, 200, 1000}[pick(3)],
+		idleMS:      []int64{10, 100, 500}[pick(3)],
+		jumpMS:      []int64{0, 20, 300, 5000}[pick(4)],
+		runnerSlots: 1 + pick(3),
+	}
+	if pick(3) > 0 {
+		c.faults = pick(20)
+	}
+	if pick(3) > 0 {
+		c.splits = pick(30)
+	}
+	if pick(3) == 0 {
+		c.plan.Strategy = plan.Reduce
+	}
+	if pick(6) == 0 {
+		c.maxInput = int64(20 + pick(200))
+	}
+	return c
+}
+
+// String is the trace, as text.
+func (r *Report) String() string { return strings.Join(r.Trace, "\n") }

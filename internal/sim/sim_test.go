@@ -1,0 +1,76 @@
+package sim
+
+import (
+	"flag"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Int("seeds", 300, "how many fresh seeds to run")
+	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace")
+)
+
+// TestSeeds runs seeds that nobody has seen before. One that fails is printed
+// with its trace, and with the command that runs it again.
+func TestSeeds(t *testing.T) {
+	if *seed != 0 {
+		report(t, Run(*seed, t.TempDir()))
+		return
+	}
+	base := uint64(time.Now().UnixNano())
+	t.Logf("%d seeds from %d on", *seeds, base)
+	all := runMany(t, base, *seeds)
+	t.Logf("%d bundles, %d faults, %d splits, %d elements dropped as late", all.Bundles, all.Faults, all.Splits, all.Dropped)
+}
+
+// runMany runs n seeds on all processors and adds up what they had.
+func runMany(t *testing.T, base uint64, n int) (all Report) {
+	dir := t.TempDir()
+	var (
+		next atomic.Int64
+		mu   sync.Mutex
+		wg   sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				r := Run(mix(base, i), dir)
+				mu.Lock()
+				all.Bundles, all.Faults, all.Splits, all.Dropped = all.Bundles+r.Bundles, all.Faults+r.Faults, all.Splits+r.Splits, all.Dropped+r.Dropped
+				if r.Failure != "" {
+					report(t, r)
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	return all
+}
+
+// mix makes seed number i of a run; never 0.
+func mix(base uint64, i int64) uint64 {
+	return rand.New(rand.NewPCG(base, uint64(i))).Uint64()>>16 | 1
+}
+
+// maxTrace is how many of the last lines of a trace are printed, unless a seed
+// was asked for.
+const maxTrace = 40
+
+func report(t *testing.T, r *Report) {
+	if r.Failure == "" {
+		t.Logf("seed %d: %d bundles, %d faults, %d splits, %d elements dropped as late", r.Seed, r.Bundles, r.Faults, r.Splits, r.Dropped)
+		return
+	}
+	if len(r.Trace) > maxTrace && *seed == 0 {
+		r.Trace = r.Trace[len(r.Trace)-maxTrace:]
+	}
+	t.Errorf("%s\nseed %d: %s\nagain: go test ./internal/sim -run TestSeeds -seed %d", r, r.Seed, r.Failure, r.Seed)
+}

@@ -1,0 +1,530 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+
+	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+	"github.com/pharos-beam/pharos/internal/storage/keyspace"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+)
+
+// jobID is the job's name in the store.
+const jobID = "sim"
+
+// maxSteps is how many steps a job may take.
+const maxSteps = 300_000
+
+// config is everything about a run but the pipeline and its input.
+type config struct {
+	plan         plan.Options
+	shards       int
+	slots        int // of each environment
+	workers      int // of each environment
+	elements     int64
+	maxInput     int64
+	blockBytes   int
+	groupMemory  int64
+	spoolMemory  int64
+	faults       int // failures, deaths and lost answers, at most
+	splits       int // beside those that the core asks for
+	bundleMS     int64
+	idleMS       int64
+	jumpMS       int64 // how far the clock may jump
+	runnerSlots  int
+	computeSlots int
+}
+
+// world is a job in simulation.
+type world struct {
+	cfg      config
+	rng      *rand.Rand
+	pipe     *pipe
+	plan     *plan.Plan
+	programs []*program // of SDK stages, by stage
+	core     *core.Core
+	exec     *job.Executor
+	store    store.Store
+	spool    *spool.Spool
+	workers  map[string]*workers
+	now      int64
+	wakeAt   int64
+	current  *task
+	tasks    []*task // that run
+	answers  []*task // that have something to tell the core
+	splits   []core.SplitBundle
+	commits  []*task // records on their way to the store
+	applied  []*task // in the store, and the core does not know yet
+	last     map[uint64]*task
+	stale    []core.Event
+	faults   int
+	chances  int
+	started  int
+	end      *core.Finish
+	marks    []timestamp.Time // output watermarks so far, by stage
+	// wanted and finalized count finalizations.
+	wanted, finalized int
+
+	checks  checks
+	failure string
+	tracing bool
+	trace   []string
+}
+
+// task is an attempt of a bundle, as a coroutine.
+type task struct {
+	w       *world
+	ev      core.StartBundle
+	a       *job.Attempt
+	next    func() (struct{}, bool)
+	stop    func()
+	yield   func(struct{}) bool
+	cancel  context.CancelFunc
+	steps   int // to go on without a pause
+	fault   error
+	worker  *worker
+	bundle  *simBundle
+	inbox   []core.Event // what the core is to be told of it, in order
+	record  *commit.Record
+	err     error
+	stopped bool
+	notes   []note
+}
+
+// pause gives others a turn. The attempt ends with the error that it returns.
+func (t *task) pause() error {
+	if t.fault == nil && t.steps > 0 {
+		t.steps--
+		return nil
+	}
+	if t.fault == nil && !t.stopped {
+		t.stopped = !t.yield(struct{}{})
+	}
+	if t.stopped {
+		return errStopped
+	}
+	return t.fault
+}
+
+// newWorld prepares a job.
+func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
+	checked, err := pipeline.Validate(p.proto())
+	if err != nil {
+		return nil, err
+	}
+	w := &world{cfg: cfg, rng: rng, pipe: p, workers: map[string]*workers{}, last: map[uint64]*task{}, now: 1_000_000, faults: cfg.faults, chances: cfg.splits}
+	if w.plan, err = plan.Build(checked, cfg.plan); err != nil {
+		return nil, err
+	}
+	w.programs = make([]*program, len(w.plan.Stages))
+	w.marks = make([]timestamp.Time, len(w.plan.Stages))
+	for i, s := range w.plan.Stages {
+		w.marks[i] = timestamp.Min
+		if s.Kind != plan.SDK {
+			continue
+		}
+		if w.programs[i], err = newProgram(p, w.plan, s); err != nil {
+			return nil, err
+		}
+	}
+	if w.spool, err = spool.Open(spool.Options{Dir: dir, MemoryBudget: cfg.spoolMemory}); err != nil {
+		return nil, err
+	}
+	w.store = store.NewMem()
+	all := map[string]job.Workers{}
+	slots := map[string]int{}
+	for env := range w.plan.Environments {
+		ws := &workers{w: w, size: cfg.workers}
+		for range cfg.workers {
+			ws.all = append(ws.all, &worker{cache: map[string][]byte{}})
+		}
+		w.workers[env], all[env], slots[env] = ws, ws, cfg.slots
+	}
+	w.exec, err = job.NewExecutor(job.ExecutorOptions{
+		Job: jobID, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: cfg.shards,
+		GroupMemory: cfg.groupMemory, TempDir: dir, Now: func() int64 { return w.now }, BlockBytes: cfg.blockBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.core = core.New(w.plan, core.Config{
+		Shards: cfg.shards, MaxAttempts: 1 << 20, Slots: slots, RunnerSlots: cfg.runnerSlots, BundleElements: cfg.elements,
+		BundleMS: cfg.bundleMS, IdleSplitMS: cfg.idleMS,
+	})
+	return w, nil
+}
+
+// logged takes what the product logs: an error there is a broken invariant.
+type logged struct{ w *world }
+
+func (logged) Enabled(context.Context, slog.Level) bool { return true }
+func (l logged) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l logged) WithGroup(string) slog.Handler          { return l }
+func (l logged) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		text := r.Message
+		r.Attrs(func(a slog.Attr) bool {
+			text += " " + a.String()
+			return true
+		})
+		l.w.fail("the log says: %s", text)
+	}
+	return nil
+}
+
+// fail notes the first thing that is wrong.
+func (w *world) fail(format string, args ...any) {
+	if w.failure == "" {
+		w.failure = fmt.Sprintf(format, args...)
+		w.tracef("FAILURE %s", w.failure)
+	}
+}
+
+func (w *world) tracef(format string, args ...any) {
+	if w.tracing {
+		w.trace = append(w.trace, fmt.Sprintf("%d ", w.now)+fmt.Sprintf(format, args...))
+	}
+}
+
+// run drives the job to its end.
+func (w *world) run() {
+	defer func() {
+		if p := recover(); p != nil {
+			w.fail("panic: %v\n%s", p, debug.Stack())
+		}
+		w.close()
+	}()
+	w.step(core.Start{NowMS: w.now})
+	for n := 0; w.end == nil && w.failure == ""; n++ {
+		if n > maxSteps {
+			w.fail("the job does not end")
+			return
+		}
+		w.act()
+	}
+	if w.failure == "" {
+		w.checkEnd()
+	}
+}
+
+// close ends the attempts that still run.
+func (w *world) close() {
+	for _, t := range w.tasks {
+		t.cancel()
+		t.stop()
+	}
+	if err := w.spool.Close(); err != nil {
+		w.fail("close the spool: %v", err)
+	}
+}
+
+// action is something that may happen next.
+type action struct {
+	weight int
+	do     func()
+}
+
+// act lets one thing happen.
+func (w *world) act() {
+	weight := func(n int, able bool) int {
+		if able {
+			return n
+		}
+		return 0
+	}
+	actions := [...]action{
+		{weight(12, len(w.tasks) > 0), w.resume},
+		{weight(8, len(w.answers) > 0), w.answer},
+		{weight(6, len(w.splits) > 0), w.split},
+		{weight(5, len(w.commits) > 0), w.apply},
+		{weight(5, len(w.applied) > 0), w.acknowledge},
+		{weight(2, w.wakeAt > 0), w.clock},
+		{weight(1, w.faults > 0 && len(w.tasks) > 0), w.fault},
+		{weight(1, w.chances > 0 && len(w.tasks) > 0), w.splitByChance},
+		{weight(1, len(w.stale) > 0), w.repeat},
+	}
+	total := 0
+	for _, a := range actions {
+		total += a.weight
+	}
+	if total == 0 {
+		w.fail("nothing is under way, and the core has not asked for the clock")
+		return
+	}
+	n := w.rng.IntN(total)
+	for _, a := range actions {
+		if n -= a.weight; n < 0 {
+			a.do()
+			return
+		}
+	}
+}
+
+// step tells the core and carries out what it wants.
+func (w *world) step(ev core.Event) {
+	w.core.Tick(w.now)
+	for _, eff := range w.core.Step(ev) {
+		switch e := eff.(type) {
+		case core.StartBundle:
+			w.start(e)
+		case core.Commit:
+			w.tracef("core: commit bundle %d", e.Record.Bundle)
+			w.commits = append(w.commits, w.last[e.Record.Bundle])
+		case core.SplitBundle:
+			w.tracef("core: split bundle %d at %v, share %v", e.Bundle, e.Fraction, e.Share)
+			w.splits = append(w.splits, e)
+		case core.AbortBundle:
+			if t := w.last[e.Bundle]; t != nil {
+				t.cancel()
+			}
+		case core.Finalize:
+			w.wanted++
+			if err := w.last[e.Bundle].a.Finalize(context.Background()); err != nil {
+				w.fail("finalize bundle %d: %v", e.Bundle, err)
+			}
+		case core.DropBlocks:
+			w.exec.Drop(e.IDs...)
+		case core.WakeAt:
+			w.wakeAt = e.AtMS
+		case core.Finish:
+			w.tracef("core: finish %+v", e)
+			w.end = &e
+		}
+	}
+	w.checkMarks()
+}
+
+// start begins an attempt.
+func (w *world) start(e core.StartBundle) {
+	w.started++
+	t := &task{w: w, ev: e}
+	w.tracef("core: start bundle %d attempt %d of stage %d %s, watermark %d/%d: %s", e.Bundle, e.Attempt, e.Stage, w.plan.Stages[e.Stage].Name,
+		int64(e.Watermark), int64(e.Output), leases(e))
+	ctx, cancel := context.WithCancel(context.Background())
+	t.cancel = cancel
+	t.a = w.exec.Attempt(e, func(ev core.Event) { t.tell(ev) })
+	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		t.record, t.err = t.a.Run(ctx)
+	})
+	w.last[e.Bundle] = t
+	w.tasks = append(w.tasks, t)
+}
+
+func leases(e core.StartBundle) string {
+	text := ""
+	for _, l := range e.Leases {
+		text += fmt.Sprintf(" %d:", l.Shard)
+		for _, b := range l.Blocks {
+			text += fmt.Sprintf(" #%d(%d)", b.ID, b.Count)
+		}
+	}
+	return text
+}
+
+// tell queues what the core is to be told of an attempt.
+func (t *task) tell(ev core.Event) {
+	t.inbox = append(t.inbox, ev)
+	for _, o := range t.w.answers {
+		if o == t {
+			return
+		}
+	}
+	t.w.answers = append(t.w.answers, t)
+}
+
+// resume lets an attempt go on: some elements, or to its end.
+func (w *world) resume() {
+	i := w.rng.IntN(len(w.tasks))
+	t := w.tasks[i]
+	t.steps = w.rng.IntN(4)
+	if w.rng.IntN(2) == 0 {
+		t.steps = 1 << 20
+	}
+	w.current = t
+	_, more := t.next()
+	w.current = nil
+	if more {
+		return
+	}
+	w.tasks = append(w.tasks[:i], w.tasks[i+1:]...)
+	w.ended(t)
+}
+
+// ended: an attempt has an outcome.
+func (w *world) ended(t *task) {
+	t.cancel()
+	if t.err == nil {
+		w.tracef("bundle %d attempt %d done: %s", t.ev.Bundle, t.ev.Attempt, effects(t.record))
+		t.tell(core.BundleFinished{Record: t.record})
+		return
+	}
+	w.tracef("bundle %d attempt %d failed: %v", t.ev.Bundle, t.ev.Attempt, t.err)
+	if !errors.Is(t.err, errUser) && !errors.Is(t.err, errDead) && !errors.Is(t.err, context.Canceled) {
+		w.fail("bundle %d of stage %s failed by itself: %v", t.ev.Bundle, w.plan.Stages[t.ev.Stage].Name, t.err)
+	}
+	t.tell(core.BundleFailed{Bundle: t.ev.Bundle, Attempt: t.ev.Attempt, Err: t.err.Error()})
+}
+
+func effects(r *commit.Record) string {
+	text := ""
+	for _, o := range r.Outputs {
+		text += fmt.Sprintf(" %d.%d/%d#%d(%d)", o.Port, o.Consumer, o.Shard, o.Block.ID, o.Block.Count)
+	}
+	for _, res := range r.Residual {
+		text += fmt.Sprintf(" rest#%d(%d)@%d", res.Block.ID, res.Block.Count, int64(res.Hold))
+	}
+	for _, s := range r.Shards {
+		text += fmt.Sprintf(" shard%d next=%d/%d hold=%d", s.Shard, int64(s.NextEvent), s.NextProc, int64(s.Hold))
+	}
+	return text
+}
+
+// answer tells the core the next thing of some attempt. Some of it is told
+// again later.
+func (w *world) answer() {
+	i := w.rng.IntN(len(w.answers))
+	t := w.answers[i]
+	ev := t.inbox[0]
+	if t.inbox = t.inbox[1:]; len(t.inbox) == 0 {
+		w.answers = append(w.answers[:i], w.answers[i+1:]...)
+	}
+	w.tracef("core hears of bundle %d: %T", t.ev.Bundle, ev)
+	w.step(ev)
+	if _, split := ev.(core.Split); !split && w.rng.IntN(6) == 0 {
+		w.stale = append(w.stale, ev)
+	}
+}
+
+// repeat tells the core an old answer once more, maybe as of the attempt before.
+func (w *world) repeat() {
+	i := w.rng.IntN(len(w.stale))
+	ev := w.stale[i]
+	w.stale = append(w.stale[:i], w.stale[i+1:]...)
+	if f, ok := ev.(core.BundleFinished); ok && w.rng.IntN(2) == 0 {
+		r := *f.Record
+		r.Attempt--
+		ev = core.BundleFinished{Record: &r}
+	}
+	w.tracef("core hears once more: %T", ev)
+	w.step(ev)
+}
+
+// apply commits some records in one batch.
+func (w *world) apply() {
+	n := 1 + w.rng.IntN(len(w.commits))
+	var batch []*task
+	batch, w.commits = w.commits[:n:n], append([]*task(nil), w.commits[n:]...)
+	var ops []keyspace.Op
+	for _, t := range batch {
+		ops = append(ops, t.record.Ops...)
+	}
+	if err := w.store.Apply(ops, false); err != nil {
+		w.fail("apply: %v", err)
+	}
+	w.applied = append(w.applied, batch...)
+}
+
+// acknowledge tells the core of some records that are durable.
+func (w *world) acknowledge() {
+	n := 1 + w.rng.IntN(len(w.applied))
+	var batch []*task
+	batch, w.applied = w.applied[:n:n], append([]*task(nil), w.applied[n:]...)
+	ack := core.CommitDurable{}
+	for _, t := range batch {
+		w.durable(t)
+		w.exec.Durable(t.record)
+		ack.Bundles = append(ack.Bundles, t.ev.Bundle)
+	}
+	w.tracef("core hears of commits %v", ack.Bundles)
+	w.step(ack)
+	for _, t := range batch {
+		delete(w.last, t.ev.Bundle)
+	}
+	if w.rng.IntN(6) == 0 {
+		w.stale = append(w.stale, ack)
+	}
+}
+
+// clock moves the time. If nothing else is under way, it must be to where the
+// core wants it.
+func (w *world) clock() {
+	idle := len(w.tasks)+len(w.answers)+len(w.commits)+len(w.applied) == 0
+	if idle {
+		w.now = max(w.now, w.wakeAt)
+		if w.rng.IntN(4) == 0 {
+			w.now-- // a little early
+		}
+	} else {
+		w.now += w.rng.Int64N(1 + w.cfg.jumpMS)
+	}
+	if w.now >= w.wakeAt || idle {
+		w.wakeAt = 0
+		w.tracef("core hears the time")
+		w.step(core.ClockAdvanced{NowMS: w.now})
+	}
+}
+
+// fault makes an attempt fail, or a worker die with all that it does.
+func (w *world) fault() {
+	w.faults--
+	t := w.tasks[w.rng.IntN(len(w.tasks))]
+	if t.worker == nil {
+		return
+	}
+	if w.rng.IntN(3) > 0 {
+		w.tracef("bundle %d is to fail", t.ev.Bundle)
+		t.fault = errUser
+		return
+	}
+	w.tracef("the worker of bundle %d dies", t.ev.Bundle)
+	for _, o := range w.tasks {
+		if o.worker == t.worker {
+			o.fault = errDead
+		}
+	}
+	t.worker.cache = map[string][]byte{}
+}
+
+// split carries out a split that the core has asked for.
+func (w *world) split() {
+	e := w.splits[0]
+	w.splits = w.splits[1:]
+	if t := w.last[e.Bundle]; t != nil && t.ev.Attempt == e.Attempt && w.runs(t) {
+		t.a.Split(context.Background(), e.Fraction, e.Share)
+	}
+}
+
+func (w *world) runs(t *task) bool {
+	for _, o := range w.tasks {
+		if o == t {
+			return true
+		}
+	}
+	return false
+}
+
+// splitByChance splits a bundle as the core might have.
+func (w *world) splitByChance() {
+	t := w.tasks[w.rng.IntN(len(w.tasks))]
+	s := w.plan.Stages[t.ev.Stage]
+	if t.bundle == nil || s.Keyed {
+		return
+	}
+	w.chances--
+	fraction := []float64{0, 0.5, w.rng.Float64()}[w.rng.IntN(3)]
+	share := w.rng.IntN(2) == 0
+	w.tracef("bundle %d is split at %v, share %v", t.ev.Bundle, fraction, share)
+	t.a.Split(context.Background(), fraction, share)
+}

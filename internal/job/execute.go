@@ -38,7 +38,7 @@ type attempt struct {
 	timers *table.Timers
 	split  *splitter // SDK stages
 	sides  sidePins
-	// dropped counts elements that came too late.
+	// dropped counts elements that came too late, once for each window.
 	dropped int64
 	// pages are the blocks of large iterables.
 	pages []uint64

@@ -92,8 +92,7 @@ func (t *Attempt) Split(ctx context.Context, fraction float64, share bool) {
 	t.a.split.split(ctx, fraction, share)
 }
 
-// Dropped is how many elements came too late, once for each of their windows
-// where they are grouped.
+// Dropped is how many elements came too late, once for each of their windows.
 func (t *Attempt) Dropped() int64 { return t.a.dropped }
 
 // Finalize tells the worker that the attempt is durable, if it wants to know.

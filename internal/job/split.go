@@ -41,6 +41,7 @@ type splitter struct {
 	asked  sync.WaitGroup // splits without an answer yet
 	source *chunks
 	roots  []*fnpb.DelayedBundleApplication
+	kept   bool    // a part is given back by the record
 	shared *shared // what remains after parts were shared; nil: all
 	err    error
 }
@@ -138,7 +139,9 @@ func (s *splitter) split(ctx context.Context, fraction float64, share bool) {
 // answered takes the answer to a split.
 func (s *splitter) answered(resp *fnpb.ProcessBundleSplitResponse, share bool) (err error) {
 	defer s.a.r.guard(&err)
-	if share {
+	// What has gone into the record is not in the input of others: it would be
+	// lost if this attempt failed and the next one had the rest only.
+	if share && !s.kept {
 		return s.share(resp)
 	}
 	return s.add(resp)
@@ -171,6 +174,7 @@ func (s *splitter) add(resp *fnpb.ProcessBundleSplitResponse) error {
 			return err
 		}
 		s.stopAt(c.GetFirstResidualElement())
+		s.kept = true
 	}
 	s.roots = append(s.roots, resp.GetResidualRoots()...)
 	return nil

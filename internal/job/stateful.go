@@ -90,6 +90,7 @@ func (d *admission) one(e *coder.Element) (raw []byte, keep bool, err error) {
 			return err
 		}
 		if a.s.plan.Streaming && a.s.strategy.Late(end, a.ev.Watermark) {
+			a.dropped++
 			return nil
 		}
 		alive++
@@ -101,7 +102,6 @@ func (d *admission) one(e *coder.Element) (raw []byte, keep bool, err error) {
 	}
 	switch {
 	case alive == 0:
-		a.dropped++
 		return nil, false, nil
 	case a.s.plan.TimeSorted && a.s.plan.Streaming:
 		return nil, false, d.putAside(key, e, alive)
@@ -161,7 +161,7 @@ func (a *attempt) sortRows(shard int, key []byte) []byte {
 func (d *admission) putAside(key []byte, e *coder.Element, windows int) error {
 	a := d.a
 	if d.a.released(e.Timestamp) {
-		a.dropped++
+		a.dropped += int64(windows)
 		return nil
 	}
 	shard, err := a.shardOf(key)

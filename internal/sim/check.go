@@ -52,7 +52,7 @@ func (w *world) durable(t *task) {
 		if s.Outputs[o.Port].Consumers[o.Consumer].Side >= 0 {
 			c.sides[o.Block.ID] = true
 		}
-		if mark := w.marks[s.Index]; o.Block.Min < mark && !w.pipe.late {
+		if mark := w.marks[s.Index]; o.Block.Min < mark && !w.pipe.late && s.Kind != plan.Group {
 			w.fail("bundle %d of %s put out timestamp %d behind its output watermark %d", t.ev.Bundle, s.Name, int64(o.Block.Min), int64(mark))
 		}
 	}
@@ -150,6 +150,8 @@ func (w *world) onePane(t *task, s *plan.Stage, e elem, info coder.Pane, values 
 		fail("early at watermark %d", int64(t.ev.Watermark))
 	case info.Timing != coder.Early && t.ev.Watermark <= e.win.max() && s.Group.Strategy == plan.Reduce: // else it has all its input
 		fail("before its time, at watermark %d", int64(t.ev.Watermark))
+	case e.ts < w.marks[s.Index] && info.Timing != coder.Late && !w.pipe.late:
+		fail("timestamp %d behind the output watermark %d", int64(e.ts), int64(w.marks[s.Index]))
 	case last == nil && (!info.First || info.Index != 0) && !unmerged:
 		fail("the first one")
 	case last != nil && (info.First || info.Index != last.info.Index+1 || last.info.Last):

@@ -170,7 +170,7 @@ func (g *generator) shape(n, in *node) bool {
 		n.lossy = drops || w.closes()
 		n.spans = !unmerged || w.once() && !in.late
 		n.end = !n.spans
-		n.times = w.output == pipepb.OutputTime_END_OF_WINDOW || w.once() && !in.late && in.times
+		n.times = n.spans && w.output == pipepb.OutputTime_END_OF_WINDOW || w.once() && !in.late && in.times
 		return !w.accumulating
 	case combine:
 		g.grouped(n, w)

@@ -286,19 +286,33 @@ func (s *splitter) rest(stop int64) error {
 		s.a.record.Residual = append(s.a.record.Residual, commit.Residual{Block: b, Hold: commit.None})
 	})
 	b.limit = s.a.r.maxInput(s.a.s.plan)
-	i, end := int64(0), s.input()
+	at, end := int64(0), s.input()
 	for _, l := range s.a.ev.Leases {
-		err := s.a.eachBlock(l, func(data []byte) error {
-			return s.a.s.input.eachElement(data, func(e *coder.Element) error {
-				if i++; i > stop && i <= end {
-					return s.put(b, e)
+		for _, block := range l.Blocks {
+			from, to := max(at, stop), min(at+block.Count, end)
+			// Others may be done with what is behind the end.
+			if from < to {
+				if err := s.copy(b, block, from-at, to-at); err != nil {
+					return err
 				}
-				return nil
-			})
-		})
-		if err != nil {
-			return err
+			}
+			at += block.Count
 		}
 	}
 	return b.flush()
+}
+
+// copy adds the elements [from, to) of a block to a builder.
+func (s *splitter) copy(b *builder, block commit.Block, from, to int64) error {
+	data, err := s.a.r.blocks.get(block.ID)
+	if err != nil {
+		return fmt.Errorf("read block %d: %w", block.ID, err)
+	}
+	i := int64(0)
+	return s.a.s.input.eachElement(data, func(e *coder.Element) error {
+		if i++; i > from && i <= to {
+			return s.put(b, e)
+		}
+		return nil
+	})
 }

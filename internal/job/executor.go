@@ -9,6 +9,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
+	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
 // ExecutorOptions are what an Executor needs.
@@ -27,6 +28,8 @@ type ExecutorOptions struct {
 	TempDir     string
 	// BlockBytes is the size at which a block is closed; 0: the product's.
 	BlockBytes int
+	// Durable jobs can be recovered from what their records leave in the store.
+	Durable bool
 	// Now is the workers' clock, Unix ms.
 	Now func() int64
 }
@@ -40,7 +43,7 @@ type Executor struct{ r *runner }
 func NewExecutor(o ExecutorOptions) (*Executor, error) {
 	r := &runner{
 		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool), store: o.Store,
-		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory,
+		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory, durable: o.Durable,
 	}
 	if o.BlockBytes > 0 {
 		r.blocks.bytes = o.BlockBytes
@@ -49,6 +52,15 @@ func NewExecutor(o ExecutorOptions) (*Executor, error) {
 		return nil, err
 	}
 	return &Executor{r}, nil
+}
+
+// Adopt takes over the blocks and side inputs that the records of the job have
+// left. It returns all blocks that the job needs.
+func (x *Executor) Adopt(saved *table.Saved) []uint64 {
+	ids := (&found{saved: saved}).blocks()
+	x.r.blocks.adopt(ids)
+	x.r.routeSides(&commit.Record{Sides: saved.Sides})
+	return ids
 }
 
 // Attempt prepares an attempt of a bundle. tell takes core.Split events while

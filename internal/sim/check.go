@@ -198,9 +198,15 @@ func (w *world) checkEnd() {
 	if w.wanted != w.finalized {
 		w.fail("%d bundles asked for finalization, %d got it", w.wanted, w.finalized)
 	}
+	if w.drained {
+		w.pipe.recompute(w.checks.notes)
+	}
 	for _, n := range w.pipe.nodes {
-		if n.op == check {
+		switch n.op {
+		case check:
 			w.compare(n.in[0], w.checks.notes[n])
+		case create, read, stream, events:
+			w.compare(n, w.checks.notes[n])
 		}
 	}
 	if n := w.spool.Stats().Blocks; n != len(w.checks.sides) {
@@ -288,7 +294,7 @@ func (w *world) checkStore() {
 		for _, t := range []keyspace.Table{keyspace.TimerTable, keyspace.EventIndex, keyspace.ProcessingIndex, keyspace.TimerHoldIndex,
 			keyspace.ReduceTable, keyspace.HoldTable, keyspace.HoldIndex, keyspace.StateTable} {
 			if t == keyspace.StateTable && !(s.Streaming && w.stageNode(s).in[0].w.kind != global) {
-				continue // goes with the job
+				continue // it goes with the job
 			}
 			lo := keyspace.Stage(jobID, t, s.Index)
 			err := r.Scan(lo, keyspace.PrefixEnd(lo), func(key, _ []byte) bool {

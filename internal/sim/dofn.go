@@ -30,6 +30,7 @@ func (b *simBundle) doFn(s *step, d datum) error {
 			return err
 		}
 		key, value, _ := strings.Cut(all[0], "|")
+		b.t.notes = append(b.t.notes, note{n, elem{key, value, d.ts, d.wins[0]}})
 		d.value = kv(key, value)
 		return b.emit(s.out, d)
 	case digest, explode:
@@ -74,6 +75,7 @@ func (b *simBundle) doFn(s *step, d datum) error {
 func (b *simBundle) source(s *step, d datum) error {
 	if s.node.op == create {
 		for _, e := range s.node.src {
+			b.t.notes = append(b.t.notes, note{s.node, e})
 			if err := b.emit(s.out, datum{ts: e.ts, wins: d.wins, value: kv(e.key, e.value)}); err != nil {
 				return err
 			}

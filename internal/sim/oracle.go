@@ -146,6 +146,17 @@ func (n *node) compute() {
 	}
 }
 
+// recompute computes all nodes again, when streams and TestStreams have not put
+// out all that they have because the job was drained.
+func (p *pipe) recompute(put map[*node][]elem) {
+	for _, n := range p.nodes {
+		n.out = nil
+		if n.compute(); n.op == stream || n.op == events {
+			n.out = put[n]
+		}
+	}
+}
+
 // each adds what fn makes of each element.
 func (n *node) each(in []elem, fn func(elem) []elem) {
 	for _, e := range in {

@@ -128,6 +128,8 @@ func (p *pipe) proto() *pipepb.Pipeline {
 	b := &builder{plantest.New()}
 	c := b.Components
 	c.Coders["lp"] = &pipepb.Coder{Spec: &pipepb.FunctionSpec{Urn: urn.CoderLengthPrefix}, ComponentCoderIds: []string{"bytes"}}
+	a := c.Environments["a"]
+	a.Capabilities = append(a.Capabilities, urn.SDFTruncateSizedRestrictions) // b cannot
 	for _, w := range p.strats {
 		c.WindowingStrategies[w.id] = w.proto()
 	}

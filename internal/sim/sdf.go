@@ -86,6 +86,23 @@ func (b *simBundle) splitAndSize(s *step, d datum) error {
 	return nil
 }
 
+// truncate shortens a restriction because the job is drained: that of a stream
+// by half or to nothing, no other.
+func (b *simBundle) truncate(s *step, d datum) error {
+	element, key, _, from, to, _, err := parseRestriction(d.value)
+	if err != nil {
+		return err
+	}
+	if s.node.op == stream {
+		to = from + (to-from)/2*int64(hash(key)%2)
+	}
+	if from == to {
+		return nil
+	}
+	d.value = sized(element, from, to)
+	return b.emit(s.out, d)
+}
+
 // claim is a restriction in process: elements from pos to to are still to come.
 type claim struct {
 	s             *step
@@ -128,6 +145,7 @@ func (b *simBundle) restriction(s *step, d datum) error {
 			out.value = kv(key, part(text, i))
 		} else {
 			out.ts, out.value = src[i].ts, kv(key, src[i].value)
+			b.t.notes = append(b.t.notes, note{s.node, src[i]})
 		}
 		if err := b.emit(s.out, out); err != nil {
 			return err

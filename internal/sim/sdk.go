@@ -63,7 +63,11 @@ type simWorker struct{ t *task }
 // Start implements job.Worker.
 func (s *simWorker) Start(ctx context.Context, _ *fnpb.ProcessBundleDescriptor, spec bundle.Spec) job.Bundle {
 	t := s.t
-	b := &simBundle{w: t.w, t: t, ctx: ctx, spec: spec, p: t.w.programs[t.ev.Stage], stop: -1, done: make(chan struct{}), out: map[string][]byte{}}
+	p := t.w.programs[t.ev.Stage]
+	if t.ev.Truncate {
+		p = p.truncation
+	}
+	b := &simBundle{w: t.w, t: t, ctx: ctx, spec: spec, p: p, stop: -1, done: make(chan struct{}), out: map[string][]byte{}}
 	t.bundle = b
 	return b
 }
@@ -75,8 +79,11 @@ type program struct {
 	elem      *coder.Coder
 	consumers map[string][]*step // by collection
 	sinks     map[string]string  // port by collection
-	timers    map[[2]string]*coder.TimerScanner
-	steps     map[string]*step
+	ports     []string
+	// truncation is what is done to the input when the job is drained.
+	truncation *program
+	timers     map[[2]string]*coder.TimerScanner
+	steps      map[string]*step
 }
 
 // step is a transform in a stage.
@@ -102,6 +109,7 @@ func newProgram(p *pipe, pl *plan.Plan, s *plan.Stage) (*program, error) {
 	g.input = coder.NewScanner(g.elem, win)
 	for _, o := range s.Outputs {
 		g.sinks[o.Collection.ID] = o.Port
+		g.ports = append(g.ports, o.Port)
 	}
 	for _, tm := range s.Timers {
 		g.timers[[2]string{tm.Transform, tm.Family}] = coder.NewTimerScanner(g.elem.Components[0], win)
@@ -127,7 +135,23 @@ func newProgram(p *pipe, pl *plan.Plan, s *plan.Stage) (*program, error) {
 		}
 		g.steps[id] = st
 	}
+	if s.Truncation != nil {
+		g.truncation = g.truncate(s.Truncation)
+	}
 	return g, nil
+}
+
+// truncate is the program that truncates what g processes.
+func (g *program) truncate(t *plan.Truncation) *program {
+	st := *g.consumers[g.stage.Input.ID][0]
+	st.urn = urn.SDFTruncateSizedRestrictions
+	for _, c := range t.Descriptor.GetTransforms()[st.id].GetOutputs() {
+		st.out = c
+	}
+	return &program{
+		stage: g.stage, input: g.input, elem: g.elem, consumers: map[string][]*step{g.stage.Input.ID: {&st}},
+		sinks: map[string]string{st.out: t.OutputPort}, ports: []string{t.OutputPort},
+	}
 }
 
 // nodeOf finds the node that a transform of a plan comes from.
@@ -249,8 +273,8 @@ func (b *simBundle) process() error {
 	if err := b.sums.flush(b); err != nil {
 		return err
 	}
-	for _, o := range b.p.stage.Outputs {
-		if err := b.flush(o.Port, len(b.out[o.Port])); err != nil {
+	for _, port := range b.p.ports {
+		if err := b.flush(port, len(b.out[port])); err != nil {
 			return err
 		}
 	}
@@ -374,6 +398,8 @@ func (b *simBundle) run(s *step, d datum) error {
 		return b.splitAndSize(s, d)
 	case urn.SDFProcessSizedElements:
 		return b.restriction(s, d)
+	case urn.SDFTruncateSizedRestrictions:
+		return b.truncate(s, d)
 	case urn.AssignWindows:
 		return d.single(func(d datum) error {
 			d.wins = s.node.w.assign(d.ts)

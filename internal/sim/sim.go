@@ -15,8 +15,26 @@ type Report struct {
 	Seed    uint64
 	Failure string // empty if all is as it must be
 	Trace   []string
-	// What the run has had, for those who want to know that seeds do something.
-	Bundles, Faults, Splits, Dropped int
+	Had Had
+}
+
+// Had counts what happened in runs, for those who want to know that seeds do
+// something.
+type Had struct{ Bundles, Faults, Splits, Restarts, Drains, Dropped int }
+
+// Add adds those of another run.
+func (h *Had) Add(o Had) {
+	h.Bundles += o.Bundles
+	h.Faults += o.Faults
+	h.Splits += o.Splits
+	h.Restarts += o.Restarts
+	h.Drains += o.Drains
+	h.Dropped += o.Dropped
+}
+
+// String is for people.
+func (h Had) String() string {
+	return fmt.Sprintf("%d bundles, %d faults, %d splits, %d restarts, %d drains, %d elements dropped as late", h.Bundles, h.Faults, h.Splits, h.Restarts, h.Drains, h.Dropped)
 }
 
 // Run runs the job of a seed; dir is for its files. If something is wrong, the
@@ -27,10 +45,7 @@ func Run(seed uint64, dir string) *Report {
 		return &Report{Seed: seed, Failure: fmt.Sprintf("prepare the job: %v", err)}
 	}
 	w.run()
-	r := &Report{Seed: seed, Failure: w.failure, Bundles: w.started, Faults: w.cfg.faults - w.faults, Splits: w.cfg.splits - w.chances}
-	for _, n := range w.checks.dropped {
-		r.Dropped += int(n)
-	}
+	r := &Report{Seed: seed, Failure: w.failure, Had: w.had()}
 	if r.Failure == "" {
 		return r
 	}
@@ -48,6 +63,18 @@ func Run(seed uint64, dir string) *Report {
 		r.Trace = w.trace
 	}
 	return r
+}
+
+// had counts what has happened.
+func (w *world) had() Had {
+	h := Had{
+		Bundles: w.started, Faults: w.cfg.faults - w.faults, Splits: w.cfg.splits - w.chances,
+		Restarts: w.cfg.restarts - w.restarts, Drains: w.cfg.drains - w.drains,
+	}
+	for _, n := range w.checks.dropped {
+		h.Dropped += int(n)
+	}
+	return h
 }
 
 // prepare makes the world of a seed.
@@ -82,6 +109,12 @@ func anyConfig(rng *rand.Rand) config {
 	}
 	if pick(3) == 0 {
 		c.plan.Strategy = plan.Reduce
+	}
+	if c.durable = pick(2) == 0; c.durable {
+		c.restarts = pick(4)
+	}
+	if pick(6) == 0 {
+		c.drains = 1
 	}
 	if pick(6) == 0 {
 		c.maxInput = int64(20 + pick(200))

@@ -25,11 +25,11 @@ func TestSeeds(t *testing.T) {
 	base := uint64(time.Now().UnixNano())
 	t.Logf("%d seeds from %d on", *seeds, base)
 	all := runMany(t, base, *seeds)
-	t.Logf("%d bundles, %d faults, %d splits, %d elements dropped as late", all.Bundles, all.Faults, all.Splits, all.Dropped)
+	t.Logf("%v", all)
 }
 
 // runMany runs n seeds on all processors and adds up what they had.
-func runMany(t *testing.T, base uint64, n int) (all Report) {
+func runMany(t *testing.T, base uint64, n int) (all Had) {
 	dir := t.TempDir()
 	var (
 		next atomic.Int64
@@ -43,7 +43,7 @@ func runMany(t *testing.T, base uint64, n int) (all Report) {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				r := Run(mix(base, i), dir)
 				mu.Lock()
-				all.Bundles, all.Faults, all.Splits, all.Dropped = all.Bundles+r.Bundles, all.Faults+r.Faults, all.Splits+r.Splits, all.Dropped+r.Dropped
+				all.Add(r.Had)
 				if r.Failure != "" {
 					report(t, r)
 				}
@@ -66,7 +66,7 @@ const maxTrace = 40
 
 func report(t *testing.T, r *Report) {
 	if r.Failure == "" {
-		t.Logf("seed %d: %d bundles, %d faults, %d splits, %d elements dropped as late", r.Seed, r.Bundles, r.Faults, r.Splits, r.Dropped)
+		t.Logf("seed %d: %v", r.Seed, r.Had)
 		return
 	}
 	if len(r.Trace) > maxTrace && *seed == 0 {

@@ -18,6 +18,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
+	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
 // jobID is the job's name in the store.
@@ -40,6 +41,9 @@ type config struct {
 	faults       int // failures, deaths and lost answers, at most
 	splits       int // beside those that the core asks for
 	bundleMS     int64
+	durable      bool
+	restarts     int // of durable jobs
+	drains       int // 1: the job is drained at some time
 	idleMS       int64
 	jumpMS       int64 // how far the clock may jump
 	runnerSlots  int
@@ -57,20 +61,24 @@ type world struct {
 	exec     *job.Executor
 	store    store.Store
 	spool    *spool.Spool
-	workers  map[string]*workers
 	now      int64
 	wakeAt   int64
 	current  *task
 	tasks    []*task // that run
 	answers  []*task // that have something to tell the core
 	splits   []core.SplitBundle
-	commits  []*task // records on their way to the store
-	applied  []*task // in the store, and the core does not know yet
+	commits  []*commit.Record // on their way to the store
+	applied  []*commit.Record // in the store, and the core does not know yet
+	records  *table.Records   // of durable jobs
+	dir      string
 	last     map[uint64]*task
 	stale    []core.Event
 	faults   int
 	chances  int
 	started  int
+	restarts int // still to come
+	drains   int
+	drained  bool
 	end      *core.Finish
 	marks    []timestamp.Time // output watermarks so far, by stage
 	// wanted and finalized count finalizations.
@@ -123,7 +131,7 @@ func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{cfg: cfg, rng: rng, pipe: p, workers: map[string]*workers{}, last: map[uint64]*task{}, now: 1_000_000, faults: cfg.faults, chances: cfg.splits}
+	w := &world{cfg: cfg, rng: rng, pipe: p, dir: dir, restarts: cfg.restarts, drains: cfg.drains, last: map[uint64]*task{}, now: 1_000_000, faults: cfg.faults, chances: cfg.splits}
 	if w.plan, err = plan.Build(checked, cfg.plan); err != nil {
 		return nil, err
 	}
@@ -142,27 +150,84 @@ func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
 		return nil, err
 	}
 	w.store = store.NewMem()
+	return w, w.open()
+}
+
+// open makes what does not outlive the process: workers, executor and core. A
+// durable job goes on where the store has it.
+func (w *world) open() error {
 	all := map[string]job.Workers{}
 	slots := map[string]int{}
 	for env := range w.plan.Environments {
-		ws := &workers{w: w, size: cfg.workers}
-		for range cfg.workers {
+		ws := &workers{w: w, size: w.cfg.workers}
+		for range w.cfg.workers {
 			ws.all = append(ws.all, &worker{cache: map[string][]byte{}})
 		}
-		w.workers[env], all[env], slots[env] = ws, ws, cfg.slots
+		all[env], slots[env] = ws, w.cfg.slots
 	}
+	var err error
 	w.exec, err = job.NewExecutor(job.ExecutorOptions{
-		Job: jobID, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: cfg.shards,
-		GroupMemory: cfg.groupMemory, TempDir: dir, Now: func() int64 { return w.now }, BlockBytes: cfg.blockBytes,
+		Job: jobID, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: w.cfg.shards,
+		GroupMemory: w.cfg.groupMemory, TempDir: w.dir, Now: func() int64 { return w.now }, BlockBytes: w.cfg.blockBytes, Durable: w.cfg.durable,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w.core = core.New(w.plan, core.Config{
-		Shards: cfg.shards, MaxAttempts: 1 << 20, Slots: slots, RunnerSlots: cfg.runnerSlots, BundleElements: cfg.elements,
-		BundleMS: cfg.bundleMS, IdleSplitMS: cfg.idleMS,
+	cfg := core.Config{
+		Shards: w.cfg.shards, MaxAttempts: 1 << 20, Slots: slots, RunnerSlots: w.cfg.runnerSlots, BundleElements: w.cfg.elements,
+		BundleMS: w.cfg.bundleMS, IdleSplitMS: w.cfg.idleMS,
+	}
+	if !w.cfg.durable {
+		w.core = core.New(w.plan, cfg)
+		return nil
+	}
+	w.records = table.NewRecords(jobID)
+	r := w.store.Snapshot()
+	defer r.Close()
+	saved, err := w.records.Load(r)
+	if err != nil {
+		return err
+	}
+	keep := map[uint64]bool{}
+	for _, id := range w.exec.Adopt(saved) {
+		keep[id] = true
+	}
+	w.spool.Retain(keep)
+	w.core = core.Recover(w.plan, cfg, core.Saved{
+		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
 	})
-	return w, nil
+	return nil
+}
+
+// restart is the death of the process: what was not in the store is lost.
+func (w *world) restart() {
+	w.restarts--
+	w.tracef("RESTART")
+	for _, t := range w.tasks {
+		t.cancel()
+		t.stop()
+	}
+	w.tasks, w.answers, w.splits, w.commits, w.applied, w.stale = nil, nil, nil, nil, nil, nil
+	w.last, w.wakeAt = map[uint64]*task{}, 0
+	if err := w.open(); err != nil {
+		w.fail("recover: %v", err)
+		return
+	}
+	for i := range w.marks {
+		w.marks[i] = timestamp.Min
+	}
+	if w.drained {
+		w.step(core.Drain{})
+	}
+	w.step(core.Start{NowMS: w.now})
+}
+
+// drain asks for the early end of the job.
+func (w *world) drain() {
+	w.drains--
+	w.drained = true
+	w.tracef("drain")
+	w.step(core.Drain{})
 }
 
 // logged takes what the product logs: an error there is a broken invariant.
@@ -253,6 +318,8 @@ func (w *world) act() {
 		{weight(1, w.faults > 0 && len(w.tasks) > 0), w.fault},
 		{weight(1, w.chances > 0 && len(w.tasks) > 0), w.splitByChance},
 		{weight(1, len(w.stale) > 0), w.repeat},
+		{weight(w.rng.IntN(2), w.restarts > 0 && w.started > 3), w.restart},
+		{weight(w.rng.IntN(2), w.drains > 0 && w.started > 3), w.drain},
 	}
 	total := 0
 	for _, a := range actions {
@@ -280,7 +347,7 @@ func (w *world) step(ev core.Event) {
 			w.start(e)
 		case core.Commit:
 			w.tracef("core: commit bundle %d", e.Record.Bundle)
-			w.commits = append(w.commits, w.last[e.Record.Bundle])
+			w.commits = append(w.commits, e.Record)
 		case core.SplitBundle:
 			w.tracef("core: split bundle %d at %v, share %v", e.Bundle, e.Fraction, e.Share)
 			w.splits = append(w.splits, e)
@@ -424,11 +491,18 @@ func (w *world) repeat() {
 // apply commits some records in one batch.
 func (w *world) apply() {
 	n := 1 + w.rng.IntN(len(w.commits))
-	var batch []*task
-	batch, w.commits = w.commits[:n:n], append([]*task(nil), w.commits[n:]...)
+	var batch []*commit.Record
+	batch, w.commits = w.commits[:n:n], append([]*commit.Record(nil), w.commits[n:]...)
 	var ops []keyspace.Op
-	for _, t := range batch {
-		ops = append(ops, t.record.Ops...)
+	for _, r := range batch {
+		if w.records != nil {
+			ops = w.records.Append(ops, r)
+		} else {
+			ops = append(ops, r.Ops...)
+		}
+		if !r.Split {
+			w.durable(w.last[r.Bundle])
+		}
 	}
 	if err := w.store.Apply(ops, false); err != nil {
 		w.fail("apply: %v", err)
@@ -439,18 +513,17 @@ func (w *world) apply() {
 // acknowledge tells the core of some records that are durable.
 func (w *world) acknowledge() {
 	n := 1 + w.rng.IntN(len(w.applied))
-	var batch []*task
-	batch, w.applied = w.applied[:n:n], append([]*task(nil), w.applied[n:]...)
+	var batch []*commit.Record
+	batch, w.applied = w.applied[:n:n], append([]*commit.Record(nil), w.applied[n:]...)
 	ack := core.CommitDurable{}
-	for _, t := range batch {
-		w.durable(t)
-		w.exec.Durable(t.record)
-		ack.Bundles = append(ack.Bundles, t.ev.Bundle)
+	for _, r := range batch {
+		w.exec.Durable(r)
+		ack.Bundles = append(ack.Bundles, r.Bundle)
 	}
 	w.tracef("core hears of commits %v", ack.Bundles)
 	w.step(ack)
-	for _, t := range batch {
-		delete(w.last, t.ev.Bundle)
+	for _, r := range batch {
+		delete(w.last, r.Bundle)
 	}
 	if w.rng.IntN(6) == 0 {
 		w.stale = append(w.stale, ack)

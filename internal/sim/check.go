@@ -15,6 +15,9 @@ type checks struct {
 	panes   map[string]*pane // the last of each stage, key and window
 	dropped map[*node]int64  // elements that came too late, by node
 	sides   map[uint64]bool  // blocks of side inputs: they stay
+	// seen are all panes, and all that check nodes have seen, as texts that do
+	// not depend on how bundles were made: what metamorphic runs compare.
+	seen map[string]int
 }
 
 // pane is the last pane of a window, and what came before.
@@ -43,9 +46,13 @@ func (w *world) durable(t *task) {
 	c := &w.checks
 	if c.notes == nil {
 		c.notes, c.panes, c.dropped, c.sides = map[*node][]elem{}, map[string]*pane{}, map[*node]int64{}, map[uint64]bool{}
+		c.seen = map[string]int{}
 	}
 	for _, n := range t.notes {
 		c.notes[n.node] = append(c.notes[n.node], n.e)
+		if n.node.op == check {
+			c.seen[fmt.Sprintf("%s: %s=%s %v @%d %s", n.node.id, n.e.key, n.e.value, n.e.win, int64(n.e.ts), n.pane)]++
+		}
 	}
 	s := w.plan.Stages[t.ev.Stage]
 	for _, o := range t.record.Outputs {
@@ -133,6 +140,10 @@ func (w *world) eachPane(t *task, s *plan.Stage, data []byte) error {
 // onePane compares a pane with those before it.
 func (w *world) onePane(t *task, s *plan.Stage, e elem, info coder.Pane, values []string) {
 	n := w.stageNode(s)
+	if n.op != combine { // accumulators or values
+		slices.Sort(values)
+		w.checks.seen[fmt.Sprintf("%s: %s=%v %v @%d %+v", n.id, e.key, values, e.win, int64(e.ts), info)]++
+	}
 	strategy := n.in[0].w
 	unmerged := strategy.kind == sessions && !strategy.merged
 	id := fmt.Sprintf("%d|%s|%v", s.Index, e.key, e.win)

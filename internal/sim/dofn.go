@@ -16,6 +16,7 @@ import (
 type note struct {
 	node *node
 	e    elem
+	pane string
 }
 
 // doFn is the user code of all ParDos.
@@ -30,7 +31,7 @@ func (b *simBundle) doFn(s *step, d datum) error {
 			return err
 		}
 		key, value, _ := strings.Cut(all[0], "|")
-		b.t.notes = append(b.t.notes, note{n, elem{key, value, d.ts, d.wins[0]}})
+		b.t.notes = append(b.t.notes, note{n, elem{key, value, d.ts, d.wins[0]}, ""})
 		d.value = kv(key, value)
 		return b.emit(s.out, d)
 	case digest, explode:
@@ -56,7 +57,7 @@ func (b *simBundle) doFn(s *step, d datum) error {
 		e := elem{all[0], all[1], d.ts, d.wins[0]}
 		switch n.op {
 		case check:
-			b.t.notes = append(b.t.notes, note{n, e})
+			b.t.notes = append(b.t.notes, note{n, e, fmt.Sprintf("pane %x", d.pane)})
 			return nil
 		case side:
 			return b.side(s, d, e)
@@ -75,7 +76,7 @@ func (b *simBundle) doFn(s *step, d datum) error {
 func (b *simBundle) source(s *step, d datum) error {
 	if s.node.op == create {
 		for _, e := range s.node.src {
-			b.t.notes = append(b.t.notes, note{s.node, e})
+			b.t.notes = append(b.t.notes, note{s.node, e, ""})
 			if err := b.emit(s.out, datum{ts: e.ts, wins: d.wins, value: kv(e.key, e.value)}); err != nil {
 				return err
 			}

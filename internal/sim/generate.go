@@ -25,23 +25,30 @@ const (
 type generator struct {
 	*pipe
 	rng *rand.Rand
-	// plain leaves out what is not determined: late elements, and triggers that
-	// fire early.
-	plain bool
+	// settled: which panes come out depends on the pipeline and its input only,
+	// not on the order in which bundles run.
+	settled bool
 }
 
 // generate makes up a pipeline from random numbers.
-func generate(rng *rand.Rand, plain bool) *pipe {
-	g := &generator{pipe: &pipe{byID: map[string]*node{}}, rng: rng, plain: plain}
+func generate(rng *rand.Rand, settled bool) *pipe {
+	g := &generator{pipe: &pipe{byID: map[string]*node{}}, rng: rng, settled: settled}
 	whole := g.windowing(windowing{kind: global, trigger: "default", output: pipepb.OutputTime_END_OF_WINDOW})
 	for range 1 + rng.IntN(maxSources) {
 		g.source(whole)
 	}
+	for _, n := range slices.Clone(g.nodes) {
+		if !n.bounded && rng.IntN(3) > 0 {
+			g.window(n)
+		}
+	}
 	for range 2 + rng.IntN(maxOps-1) {
-		g.step()
+		if in := g.pick(func(*node) bool { return true }); in != nil {
+			g.step(in, steps)
+		}
 	}
 	for _, n := range slices.Clone(g.nodes) {
-		if !g.isRead(n) || rng.IntN(3) == 0 {
+		if !g.isRead(n) || n.op == combine || rng.IntN(3) == 0 {
 			g.add(&node{op: check, in: []*node{n}, env: g.env(), w: n.w, bounded: n.bounded})
 		}
 	}
@@ -62,9 +69,12 @@ func (g *generator) time() timestamp.Time {
 // source adds a source.
 func (g *generator) source(w *windowing) {
 	ops := []op{create, read, read, stream, stream, events}
+	if g.settled {
+		ops = []op{create, read, events}
+	}
 	n := &node{op: ops[g.rng.IntN(len(ops))], env: g.env(), w: w, n: 1 + g.rng.IntN(maxElements), times: true, spans: true}
 	n.bounded = n.op == create || n.op == read
-	n.late = !n.bounded && !g.plain && g.rng.IntN(2) == 0
+	n.late = !n.bounded && g.rng.IntN(2) == 0
 	g.late = g.late || n.late
 	keys := 1 + g.rng.IntN(5)
 	for i := range n.n {
@@ -88,7 +98,7 @@ func (g *generator) source(w *windowing) {
 func (g *generator) script(n *node) {
 	slices.SortStableFunc(n.src, func(a, b elem) int { return int(a.ts/50 - b.ts/50) })
 	for rest := n.src; len(rest) > 0; {
-		k := 1 + g.rng.IntN(min(len(rest), 5))
+		k := g.run(rest)
 		n.script = append(n.script, event{elems: rest[:k]})
 		rest = rest[k:]
 		switch g.rng.IntN(4) {
@@ -100,32 +110,69 @@ func (g *generator) script(n *node) {
 				w = min(w, e.ts)
 			}
 			if n.late {
-				w = w.Add(g.rng.Int64N(80))
+				w = w.Add(g.rng.Int64N(200))
 			}
 			n.script = append(n.script, event{watermark: w})
 		}
 	}
 }
 
-// step adds one node, if what it picks can be.
-func (g *generator) step() {
-	in := g.pick(func(*node) bool { return true })
-	if in == nil {
-		return
+// run is how many elements go into one event. Where panes must be settled, no
+// two have the same key: their order would matter.
+func (g *generator) run(rest []elem) int {
+	n := 1 + g.rng.IntN(min(len(rest), 5))
+	seen := map[string]bool{}
+	for i, e := range rest[:n] {
+		if g.settled && seen[e.key] {
+			return i
+		}
+		seen[e.key] = true
 	}
-	ops := []op{alter, expand, assign, assign, assign, flatten, flatten, reshuffle, digest, explode, explode, combine, combine, count, buffer, buffer, loop, side, side}
+	return n
+}
+
+// steps are what may follow anything, some more often; closing what is done
+// with windows.
+var (
+	steps   = append([]op{alter, expand, assign, assign, assign, flatten, flatten, reshuffle, side, side}, closing...)
+	closing = []op{digest, explode, explode, combine, combine, count, buffer, buffer, loop}
+)
+
+// window puts the elements of a source into windows, and does something with
+// those: where the watermark moves that is what there is to be got wrong.
+func (g *generator) window(n *node) {
+	if w := g.step(n, []op{assign}); w != nil {
+		g.step(w, closing)
+	}
+}
+
+// step adds one node, if what it picks can be.
+func (g *generator) step(in *node, ops []op) *node {
 	n := &node{
 		op: ops[g.rng.IntN(len(ops))], in: []*node{in}, env: g.env(), w: in.w, n: g.rng.IntN(10),
 		bounded: in.bounded, late: in.late, times: in.times, spans: true,
 	}
-	if !g.shape(n, in) {
-		return
+	if !g.shape(n, in) || g.settled && !in.bounded && !settles(n) {
+		return nil
 	}
 	n.id = fmt.Sprintf("%s%d", n.op, len(g.nodes)) // the oracle goes by it
 	if n.compute(); len(n.out) > maxOut {
-		return
+		return nil
 	}
-	g.add(n)
+	return g.add(n)
+}
+
+// settles says whether a node after an unbounded input keeps panes settled: one
+// that puts out several elements of a key at a time has only a check after it.
+func settles(n *node) bool {
+	switch n.op {
+	case alter, expand, flatten:
+		return false
+	case assign, reshuffle:
+		return true
+	}
+	n.end = true
+	return true
 }
 
 // pick chooses a collection that something may follow, later ones more often.
@@ -152,7 +199,7 @@ func (g *generator) shape(n, in *node) bool {
 	drops := in.late && w.lateness < forever
 	switch n.op {
 	case assign:
-		n.w = g.anyWindowing()
+		n.w = g.anyWindowing(in.bounded)
 		n.times = in.times
 		return in.times || n.w.kind == global
 	case flatten:
@@ -206,9 +253,11 @@ func (g *generator) grouped(n *node, w *windowing) {
 }
 
 // anyWindowing makes up a windowing strategy, or takes one that is there.
-func (g *generator) anyWindowing() *windowing {
-	if g.rng.IntN(2) == 0 {
-		if w := g.strats[g.rng.IntN(len(g.strats))]; !w.merged {
+func (g *generator) anyWindowing(bounded bool) *windowing {
+	// A bounded input does not wait for the clock, so it is chance who is first.
+	timeless := g.settled && bounded
+	if g.rng.IntN(3) == 0 {
+		if w := g.strats[g.rng.IntN(len(g.strats))]; !w.merged && !(timeless && w.timed()) {
 			return w
 		}
 	}
@@ -216,23 +265,22 @@ func (g *generator) anyWindowing() *windowing {
 	w := windowing{
 		kind:     []windowKind{global, fixed, fixed, sliding, sessions}[pick(5)],
 		trigger:  onTimeTriggers[pick(len(onTimeTriggers))],
-		lateness: []int64{0, 20, forever, forever}[pick(4)],
+		lateness: []int64{0, 0, 20, 100, forever, forever}[pick(6)],
 		closing:  pick(2) == 0, onTime: pick(2) == 0,
 		output: []pipepb.OutputTime_Enum{
 			pipepb.OutputTime_END_OF_WINDOW, pipepb.OutputTime_END_OF_WINDOW, pipepb.OutputTime_EARLIEST_IN_PANE, pipepb.OutputTime_LATEST_IN_PANE,
 		}[pick(4)],
 	}
-	if !g.plain {
-		switch pick(3) {
-		case 0:
-			w.trigger = endlessTriggers[pick(len(endlessTriggers))]
-			w.accumulating = pick(3) == 0
-		case 1:
-			if pick(2) == 0 {
-				w.trigger = triggertest.Random(pick, 2)
-				w.accumulating = pick(3) == 0
-			}
-		}
+	switch pick(6) {
+	case 0, 1:
+		w.trigger = endlessTriggers[pick(len(endlessTriggers))]
+		w.accumulating = pick(3) == 0
+	case 2:
+		w.trigger = triggertest.Random(pick, 2)
+		w.accumulating = pick(3) == 0
+	}
+	if timeless && w.timed() {
+		w.trigger = "eow(count(2),count(1))"
 	}
 	switch w.kind {
 	case fixed, sessions:

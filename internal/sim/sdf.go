@@ -145,7 +145,7 @@ func (b *simBundle) restriction(s *step, d datum) error {
 			out.value = kv(key, part(text, i))
 		} else {
 			out.ts, out.value = src[i].ts, kv(key, src[i].value)
-			b.t.notes = append(b.t.notes, note{s.node, src[i]})
+			b.t.notes = append(b.t.notes, note{s.node, src[i], ""})
 		}
 		if err := b.emit(s.out, out); err != nil {
 			return err
@@ -186,7 +186,7 @@ func (n *node) estimate(key string, from, to int64) timestamp.Time {
 		t = min(t, e.ts)
 	}
 	if n.late {
-		t = t.Add(int64(hash(key, n.id) % 100))
+		t = t.Add(int64(hash(key, n.id) % 200))
 	}
 	return t
 }

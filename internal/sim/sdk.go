@@ -355,6 +355,9 @@ func (b *simBundle) one() error {
 
 // emit hands an element of a collection to all that read it, here and outside.
 func (b *simBundle) emit(collection string, d datum) error {
+	if len(d.pane) == 0 {
+		d.pane = coder.NoFiring
+	}
 	for _, s := range b.p.consumers[collection] {
 		if err := b.run(s, d); err != nil {
 			return fmt.Errorf("%s: %w", s.id, err)
@@ -368,11 +371,7 @@ func (b *simBundle) emit(collection string, d datum) error {
 	for _, w := range d.wins {
 		wins = w.encode(wins)
 	}
-	pane := d.pane
-	if len(pane) == 0 {
-		pane = coder.NoFiring
-	}
-	b.out[port] = append(coder.AppendHeader(b.out[port], d.ts, wins, len(d.wins), pane), d.value...)
+	b.out[port] = append(coder.AppendHeader(b.out[port], d.ts, wins, len(d.wins), d.pane), d.value...)
 	if n := len(b.out[port]); b.w.rng.IntN(4) == 0 {
 		return b.flush(port, 1+b.w.rng.IntN(n)) // anywhere, also within an element
 	}

@@ -15,7 +15,7 @@ type Report struct {
 	Seed    uint64
 	Failure string // empty if all is as it must be
 	Trace   []string
-	Had Had
+	Had     Had
 }
 
 // Had counts what happened in runs, for those who want to know that seeds do
@@ -50,19 +50,24 @@ func Run(seed uint64, dir string) *Report {
 		return r
 	}
 	if w, err = prepare(seed, dir); err == nil {
-		w.tracing = true
-		w.tracef("%+v", w.cfg)
-		for _, n := range w.pipe.nodes {
-			w.tracef("%v", n)
-			for _, ev := range n.script {
-				w.tracef("  %+v", ev)
-			}
-		}
-		w.tracef("%s", w.plan)
-		w.run()
-		r.Trace = w.trace
+		r.Trace = w.traced()
 	}
 	return r
+}
+
+// traced runs the job with a trace.
+func (w *world) traced() []string {
+	w.tracing = true
+	w.tracef("%+v", w.cfg)
+	for _, n := range w.pipe.nodes {
+		w.tracef("%v", n)
+		for _, ev := range n.script {
+			w.tracef("  %+v", ev)
+		}
+	}
+	w.tracef("%s", w.plan)
+	w.run()
+	return w.trace
 }
 
 // had counts what has happened.

@@ -17,19 +17,24 @@ var (
 
 // TestSeeds runs seeds that nobody has seen before. One that fails is printed
 // with its trace, and with the command that runs it again.
-func TestSeeds(t *testing.T) {
+func TestSeeds(t *testing.T) { runAll(t, Run, *seeds) }
+
+// TestMetamorphic runs the jobs of other seeds in all configurations, and
+// compares the outcomes.
+func TestMetamorphic(t *testing.T) { runAll(t, Compare, *seeds/len(axes)+1) }
+
+func runAll(t *testing.T, run func(seed uint64, dir string) *Report, n int) {
 	if *seed != 0 {
-		report(t, Run(*seed, t.TempDir()))
+		report(t, run(*seed, t.TempDir()))
 		return
 	}
 	base := uint64(time.Now().UnixNano())
-	t.Logf("%d seeds from %d on", *seeds, base)
-	all := runMany(t, base, *seeds)
-	t.Logf("%v", all)
+	t.Logf("%d seeds from %d on", n, base)
+	t.Logf("%v", runMany(t, run, base, n))
 }
 
 // runMany runs n seeds on all processors and adds up what they had.
-func runMany(t *testing.T, base uint64, n int) (all Had) {
+func runMany(t *testing.T, run func(seed uint64, dir string) *Report, base uint64, n int) (all Had) {
 	dir := t.TempDir()
 	var (
 		next atomic.Int64
@@ -41,7 +46,7 @@ func runMany(t *testing.T, base uint64, n int) (all Had) {
 		go func() {
 			defer wg.Done()
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-				r := Run(mix(base, i), dir)
+				r := run(mix(base, i), dir)
 				mu.Lock()
 				all.Add(r.Had)
 				if r.Failure != "" {
@@ -72,5 +77,5 @@ func report(t *testing.T, r *Report) {
 	if len(r.Trace) > maxTrace && *seed == 0 {
 		r.Trace = r.Trace[len(r.Trace)-maxTrace:]
 	}
-	t.Errorf("%s\nseed %d: %s\nagain: go test ./internal/sim -run TestSeeds -seed %d", r, r.Seed, r.Failure, r.Seed)
+	t.Errorf("%s\nseed %d: %s\nagain: go test ./internal/sim -run %s -seed %d", r, r.Seed, r.Failure, t.Name(), r.Seed)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -145,6 +146,11 @@ func (w *windowing) once() bool { return slices.Contains(onTimeTriggers, w.trigg
 // The default trigger never does.
 func (w *windowing) closes() bool {
 	return w.trigger != "default" && !slices.Contains(endlessTriggers, w.trigger) && w.trigger != "eow(,count(1))"
+}
+
+// timed reports whether the trigger looks at the clock.
+func (w *windowing) timed() bool {
+	return strings.Contains(w.trigger, "delay") || strings.Contains(w.trigger, "align") || strings.Contains(w.trigger, "sync")
 }
 
 // proto is the strategy for a pipeline.

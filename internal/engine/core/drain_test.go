@@ -8,6 +8,7 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
+	"github.com/pharos-beam/pharos/internal/plan"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -122,4 +123,24 @@ func TestDrainThatFails(t *testing.T) {
 	r.want("start blocks=1 truncate=true")
 	r.end(-1, 0)
 	r.want(`finish drained=true err=""`)
+}
+
+// The elements of a TestStream event that are on their way when the job is
+// drained hold the watermark until they are there.
+func TestDrainWithAnEventOnItsWay(t *testing.T) {
+	ts := &pipepb.TestStreamPayload{}
+	for range 2 {
+		ts.Events = append(ts.Events, &pipepb.TestStreamPayload_Event{Event: &pipepb.TestStreamPayload_Event_ElementEvent{}})
+	}
+	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.TestStream, TestStream: ts, Outputs: []*plan.Output{{}}}}}, Config{})
+	start := c.Step(Start{})[0].(StartBundle)
+	c.Step(Drain{})
+	if w := c.Status(0).Output; w != timestamp.Min {
+		t.Errorf("the watermark is at %v while elements are to come", w)
+	}
+	c.Step(BundleFinished{Record: &commit.Record{Bundle: start.Bundle, Attempt: start.Attempt}})
+	effs := c.Step(CommitDurable{Bundles: []uint64{start.Bundle}})
+	if f, ok := effs[len(effs)-1].(Finish); !ok || !f.Drained || f.Err != "" {
+		t.Errorf("effects %v, want the end, drained", effs)
+	}
 }

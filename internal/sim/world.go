@@ -24,6 +24,9 @@ import (
 // jobID is the job's name in the store.
 const jobID = "sim"
 
+// startMS is when a job starts, Unix ms.
+const startMS = 1_000_000
+
 // maxSteps is how many steps a job may take.
 const maxSteps = 300_000
 
@@ -42,8 +45,9 @@ type config struct {
 	splits       int // beside those that the core asks for
 	bundleMS     int64
 	durable      bool
-	restarts     int // of durable jobs
-	drains       int // 1: the job is drained at some time
+	restarts     int  // of durable jobs
+	drains       int  // 1: the job is drained at some time
+	frozen       bool // a TestStream job that restarts does not see that time has passed
 	idleMS       int64
 	jumpMS       int64 // how far the clock may jump
 	runnerSlots  int
@@ -131,7 +135,7 @@ func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{cfg: cfg, rng: rng, pipe: p, dir: dir, restarts: cfg.restarts, drains: cfg.drains, last: map[uint64]*task{}, now: 1_000_000, faults: cfg.faults, chances: cfg.splits}
+	w := &world{cfg: cfg, rng: rng, pipe: p, dir: dir, restarts: cfg.restarts, drains: cfg.drains, last: map[uint64]*task{}, now: startMS, faults: cfg.faults, chances: cfg.splits}
 	if w.plan, err = plan.Build(checked, cfg.plan); err != nil {
 		return nil, err
 	}
@@ -219,7 +223,11 @@ func (w *world) restart() {
 	if w.drained {
 		w.step(core.Drain{})
 	}
-	w.step(core.Start{NowMS: w.now})
+	now := w.now
+	if w.cfg.frozen && w.pipe.virtual {
+		now = startMS
+	}
+	w.step(core.Start{NowMS: now})
 }
 
 // drain asks for the early end of the job.

@@ -171,7 +171,7 @@ func (c *Core) Step(ev Event) []Effect {
 	switch e := ev.(type) {
 	case Start:
 		c.started = true
-		c.now, c.wall = e.NowMS, e.NowMS
+		c.begin(e.NowMS)
 		c.askServices()
 	case BundleFinished:
 		c.finished(e.Record)
@@ -197,6 +197,18 @@ func (c *Core) Step(ev Event) []Effect {
 		c.advance()
 	}
 	return c.effects
+}
+
+// begin sets the clocks. A TestStream that goes on has moved its own already.
+func (c *Core) begin(nowMS int64) {
+	c.wall = nowMS
+	if !c.virtual {
+		c.now = nowMS
+		return
+	}
+	moved := c.now
+	c.now = nowMS
+	c.advanceVirtual(moved)
 }
 
 func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }

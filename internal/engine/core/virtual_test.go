@@ -55,3 +55,14 @@ func TestVirtualClockStaysInBounds(t *testing.T) {
 		t.Errorf("the clock went from %d to %d", now, c.now)
 	}
 }
+
+// What a TestStream has advanced the clock by is not undone by a restart.
+func TestVirtualClockAfterARestart(t *testing.T) {
+	p := withTestStream(splitPlan(true), 3_600_000)
+	c := Recover(p, Config{}, Saved{Marks: []commit.Mark{{Stage: len(p.Stages) - 1, Event: 1}}})
+	c.Tick(2000)
+	c.Step(Start{NowMS: 2000})
+	if c.now != 3_602_000 {
+		t.Errorf("the clock is at %d", c.now)
+	}
+}

@@ -23,6 +23,11 @@ test: ## everything CI checks, from a clean clone: lint, unit tests, fuzzing, de
 test-go: ## the Go tests only
 	$(GO) test ./...
 
+SEEDS ?= 1000
+.PHONY: sim
+sim: ## SEEDS jobs made up from fresh seeds, against an oracle (internal/sim; default 1000)
+	$(GO) test ./internal/sim -count 1 -v -timeout 0 -seeds $(SEEDS)
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, generated documents up to date
 	scripts/lint.sh

@@ -22,6 +22,7 @@ setup() {
 }
 lint() { scripts/lint.sh; }
 unit() { go test -race ./...; }
+sim() { make sim; }
 fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "$others"; }
 demo() { scripts/demo.sh; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
@@ -36,7 +37,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit fuzz demo stream python java typescript go-slice xlang})
+phases=(${*:-setup lint unit sim fuzz demo stream python java typescript go-slice xlang})
 summary=""
 failed=0
 began=$SECONDS

@@ -14,6 +14,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
+	"github.com/pharos-beam/pharos/internal/plan"
 )
 
 // bareSplitter is the splitter of a bundle of n elements.
@@ -106,5 +107,47 @@ func TestJobsThatAreNeverRun(t *testing.T) {
 	}
 	if old := m.trim(); old != last {
 		t.Errorf("forgot %v, want the one that has ended", old)
+	}
+}
+
+// What an attempt has kept for its record is lost with it: what is given back
+// after that must not make the input smaller, or the next attempt would have
+// neither.
+func TestNothingIsSharedAfterACheckpoint(t *testing.T) {
+	s := bareSplitter(10)
+	if err := s.answered(splitAt(6, 7), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.answered(splitAt(3, 4), true); err != nil {
+		t.Fatal(err)
+	}
+	if s.shared != nil || s.source.stop != 4 {
+		t.Errorf("shared %v, stops at %d; want nothing and 4", s.shared, s.source.stop)
+	}
+}
+
+// A checkpoint after a part was shared does not touch blocks that others have,
+// and may be done with.
+func TestCheckpointAfterSharing(t *testing.T) {
+	a := &attempt{r: &runner{blocks: testBlocks(t)}, s: &stage{plan: &plan.Stage{}, input: stringColl(t)}, record: &commit.Record{}}
+	a.split = newSplitter(a)
+	var lease core.Lease
+	for _, text := range []string{"a", "b", "c"} {
+		b := newBuilder(a.r.blocks, false, func(b commit.Block) { lease.Blocks = append(lease.Blocks, b) })
+		if err := b.add(encodeString(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.ev.Leases = []core.Lease{lease}
+	a.split.shared = &shared{first: 2, whole: 2}
+	a.r.blocks.drop(lease.Blocks[2].ID)
+	if err := a.split.rest(1); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.record.Residual) != 1 || a.record.Residual[0].Block.Count != 1 {
+		t.Errorf("left: %v, want one element", a.record.Residual)
 	}
 }

@@ -28,6 +28,7 @@ var layers = map[string][]string{
 	"storage/datadir":         {},
 	"harness/":                {"model/", "harness/"},
 	"job":                     {"model/", "plan", "engine/", "storage/", "harness/"},
+	"sim":                     {"model/", "plan", "engine/", "storage/", "harness/", "job"}, // tests only
 	"server":                  {"model/", "plan", "server"},
 	"server/jobserver":        {"model/", "plan", "server"},
 	"server/artifact":         {"model/", "server"},

@@ -319,3 +319,22 @@ func TestOddPrimitive(t *testing.T) {
 	p.Add("odd", "test:odd:v1", "a", nil, []string{p.Impulse("impulse")}, []string{p.Collection("opaque")})
 	build(t, p.Pipeline, Options{})
 }
+
+// A bounded restriction stays one when something unbounded is read beside it.
+func TestSourcesAreKnownByWhatTheyPutOut(t *testing.T) {
+	p := plantest.New()
+	sdf := func() *pipepb.ParDoPayload { return &pipepb.ParDoPayload{RestrictionCoderId: "opaque"} }
+	endless := p.ParDoLike("endless", "a", p.Impulse("i1"), "bytes", sdf())
+	p.Unbounded(endless)
+	read := p.ParDoLike("read", "a", p.Impulse("i2"), "bytes", sdf())
+	p.ParDo("join", "a", read, "bytes", endless)
+	plan := build(t, p.Pipeline, Options{})
+	together(t, plan, "read", "join", true)
+	for name, want := range map[string]bool{"endless": true, "read": false} {
+		for _, s := range plan.Stages {
+			if s.Splittable && s.Steps[0] == name && s.Source() != want {
+				t.Errorf("%s: source %v, want %v", name, s.Source(), want)
+			}
+		}
+	}
+}

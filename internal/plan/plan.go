@@ -129,8 +129,9 @@ func (s *Stage) Source() bool {
 	if !s.Splittable || !s.Input.Bounded {
 		return false
 	}
-	for _, c := range s.Descriptor.GetPcollections() {
-		if c.GetIsBounded() == pipepb.IsBounded_UNBOUNDED {
+	// What it puts out counts: a side input of the stage may be unbounded too.
+	for _, id := range s.Descriptor.GetTransforms()[s.Steps[0]].GetOutputs() {
+		if s.Descriptor.GetPcollections()[id].GetIsBounded() == pipepb.IsBounded_UNBOUNDED {
 			return true
 		}
 	}

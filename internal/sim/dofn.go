@@ -67,6 +67,10 @@ func (b *simBundle) doFn(s *step, d datum) error {
 			return b.buffer(s, e)
 		case loop:
 			return b.startLoop(s, e)
+		case inOrder:
+			return b.ordered(s, d, e)
+		case expire:
+			return b.untilExpiry(s, e)
 		}
 		return fmt.Errorf("%s is no DoFn", n.op)
 	})
@@ -324,6 +328,21 @@ func (b *simBundle) count(s *step, d datum, e elem) error {
 		return err
 	}
 	d.ts, d.value = e.win.max(), kv(e.key, fmt.Sprintf("n%d", n+1))
+	return b.emit(s.out, d)
+}
+
+// ordered passes an element on. The value is the timestamp of the one before.
+func (b *simBundle) ordered(s *step, d datum, e elem) error {
+	last, err := b.cell(s, cellValue, e.key, e.win)
+	if err != nil {
+		return err
+	}
+	if len(last.data) > 0 && timestamp.Time(binary.BigEndian.Uint64(last.data)) > e.ts {
+		b.w.fail("%s: key %s, window %v: an element at %d is behind the one before", s.id, e.key, e.win, int64(e.ts))
+	}
+	if err := last.set(binary.BigEndian.AppendUint64(nil, uint64(e.ts))); err != nil {
+		return err
+	}
 	return b.emit(s.out, d)
 }
 

@@ -135,7 +135,7 @@ func (g *generator) run(rest []elem) int {
 // with windows.
 var (
 	steps   = append([]op{alter, expand, assign, assign, assign, flatten, flatten, reshuffle, side, side}, closing...)
-	closing = []op{digest, explode, explode, combine, combine, count, buffer, buffer, loop}
+	closing = []op{digest, explode, explode, combine, combine, count, buffer, buffer, loop, inOrder, expire}
 )
 
 // window puts the elements of a source into windows, and does something with
@@ -232,6 +232,12 @@ func (g *generator) shape(n, in *node) bool {
 		return !unmerged && !drops
 	case buffer:
 		n.lossy = drops
+		return !unmerged
+	case inOrder: // what is late could not be fed in order
+		n.lossy = in.late
+		return !unmerged
+	case expire:
+		n.lossy, n.times = drops, true
 		return !unmerged
 	case side:
 		other := g.pick(func(o *node) bool { return !o.late && o.w.once() && o.w.kind != sessions })

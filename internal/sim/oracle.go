@@ -141,6 +141,11 @@ func (n *node) compute() {
 		for _, g := range groups(n.in[0].w, in) {
 			n.out = append(n.out, n.fromGroup(g)...)
 		}
+	case expire:
+		n.each(in, func(e elem) []elem {
+			e.ts = e.win.max()
+			return []elem{e}
+		})
 	default:
 		n.out = in
 	}

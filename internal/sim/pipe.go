@@ -36,6 +36,8 @@ const (
 	count     op = "count"     // numbers the elements of a key and window by state
 	buffer    op = "buffer"    // keeps elements in state, until a timer lets them go
 	loop      op = "loop"      // a timer that sets itself again, some times
+	inOrder   op = "inOrder"   // wants its input sorted by time, and looks that it is
+	expire    op = "expire"    // keeps elements in state until the window expires
 	side      op = "side"      // looks at a side input
 	check     op = "check"     // takes notes
 )
@@ -236,7 +238,7 @@ const (
 // stateful is the payload of a ParDo, with the state and timers of the op.
 func stateful(o op) *pipepb.ParDoPayload {
 	m := &pipepb.ParDoPayload{}
-	if o != count && o != buffer && o != loop {
+	if o != count && o != buffer && o != loop && o != inOrder && o != expire {
 		return m
 	}
 	bag := &pipepb.FunctionSpec{Urn: urn.StateBag}
@@ -244,8 +246,14 @@ func stateful(o op) *pipepb.ParDoPayload {
 		cellValue: {Protocol: bag, Spec: &pipepb.StateSpec_ReadModifyWriteSpec{ReadModifyWriteSpec: &pipepb.ReadModifyWriteStateSpec{CoderId: "bytes"}}},
 		cellBag:   {Protocol: bag, Spec: &pipepb.StateSpec_BagSpec{BagSpec: &pipepb.BagStateSpec{ElementCoderId: "bytes"}}},
 	}
-	if o == count {
+	switch o {
+	case count:
 		return m
+	case inOrder:
+		m.RequiresTimeSortedInput = true
+		return m
+	case expire:
+		m.OnWindowExpirationTimerFamilySpec = familyEvent
 	}
 	m.TimerFamilySpecs = map[string]*pipepb.TimerFamilySpec{familyEvent: {TimeDomain: pipepb.TimeDomain_EVENT_TIME}}
 	if o == buffer {

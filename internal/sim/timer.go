@@ -96,6 +96,9 @@ func (b *simBundle) timer(it item) error {
 		return err
 	}
 	s, tag := b.p.steps[it.transform], string(e.Tag)
+	if s.node.op == expire {
+		return b.expired(s, keys[0], win, &e)
+	}
 	k, err := b.keyed(s, keys[0], win)
 	if err != nil {
 		return err
@@ -141,8 +144,7 @@ func (b *simBundle) buffer(s *step, e elem) error {
 	if err != nil {
 		return err
 	}
-	row := binary.BigEndian.AppendUint64(nil, uint64(e.ts))
-	if err := k.bag.append(coder.AppendBytes(row, []byte(e.value))); err != nil {
+	if err := k.keep(e); err != nil {
 		return err
 	}
 	hold, _, err := k.held()
@@ -184,6 +186,12 @@ func (k *keyed) arm(e elem, hold timestamp.Time, chance uint32) error {
 	return err
 }
 
+// keep puts an element into the bag.
+func (k *keyed) keep(e elem) error {
+	row := binary.BigEndian.AppendUint64(nil, uint64(e.ts))
+	return k.bag.append(coder.AppendBytes(row, []byte(e.value)))
+}
+
 // held reads the bag: the smallest timestamp and the elements.
 func (k *keyed) held() (timestamp.Time, []elem, error) {
 	hold, all := timestamp.Max, []elem(nil)
@@ -212,6 +220,48 @@ func (k *keyed) release() error {
 	}
 	if err := k.bag.clear(); err != nil {
 		return err
+	}
+	return k.save()
+}
+
+// untilExpiry keeps an element until the window expires. The value says that it
+// has.
+func (b *simBundle) untilExpiry(s *step, e elem) error {
+	k, err := b.keyed(s, e.key, e.win)
+	if err != nil {
+		return err
+	}
+	if k.armed[expiredMark] > 0 {
+		b.w.fail("%s: key %s, window %v: an element after the window has expired", s.id, e.key, e.win)
+	}
+	return k.keep(e)
+}
+
+// expiredMark is among the armed timers of a key and window that has expired.
+const expiredMark = "expired"
+
+// expired is the expiration of a window.
+func (b *simBundle) expired(s *step, key string, win span, e *coder.TimerElement) error {
+	k, err := b.keyed(s, key, win)
+	if err != nil {
+		return err
+	}
+	end := timestamp.EndOfGlobalWindow
+	if win.max() < end {
+		end = min(end, win.max().Add(s.node.in[0].w.lateness))
+	}
+	if k.armed[expiredMark] > 0 || e.Fire <= end || e.Fire > b.t.ev.Watermark {
+		b.w.fail("%s: key %s, window %v expires at %d, watermark %d, expired before: %v", s.id, key, win, int64(e.Fire), int64(b.t.ev.Watermark), k.armed)
+	}
+	k.armed[expiredMark] = 1
+	_, all, err := k.held()
+	if err != nil {
+		return err
+	}
+	for _, x := range all {
+		if err := b.emit(s.out, datum{ts: win.max(), wins: []span{win}, value: kv(key, x.value)}); err != nil {
+			return err
+		}
 	}
 	return k.save()
 }

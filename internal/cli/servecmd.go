@@ -56,6 +56,7 @@ type serveCmd struct {
 	ClientTimeout time.Duration `help:"How long a job that goes on after a restart waits for the worker service that it had, as LOOPBACK jobs do." default:"5m" placeholder:"TIME"`
 	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
+	UntilEOF      bool          `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
 	runnerFlags   `embed:"" set:"level=info"`
 }
 
@@ -85,6 +86,9 @@ func (c *serveCmd) Run(env *Env) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if c.UntilEOF {
+		ctx = untilEOF(ctx, env.Stdin)
+	}
 	cfg := c.config(env)
 	cfg.Host, cfg.Port, cfg.HTTPPort = c.Host, c.Port, c.HTTPPort
 	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
@@ -127,6 +131,18 @@ func (c *serveCmd) dir() (path string, release func(), err error) {
 		return "", nil, err
 	}
 	return d.Path(), func() { d.Close() }, nil
+}
+
+// untilEOF is a context that also ends when r does, or breaks. A pipe does that
+// when the process at its other end is gone, however that came about. The
+// reading goroutine outlives the context until r ends.
+func untilEOF(ctx context.Context, r io.Reader) context.Context {
+	ctx, end := context.WithCancel(ctx)
+	go func() {
+		defer end()
+		io.Copy(io.Discard, r)
+	}()
+	return ctx
 }
 
 // writeReady writes the file in one step: whoever sees it sees it whole.

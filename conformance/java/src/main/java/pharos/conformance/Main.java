@@ -103,9 +103,7 @@ public final class Main {
     Files.writeString(small, "a small file, so that every job exercises artifact staging\n");
     return List.of(
         "--runner=" + KitRunner.class.getName(),
-        "--jobEndpoint=" + endpoint,
-        "--defaultEnvironmentType=LOOPBACK",
-        "--experiments=beam_fn_api",
+        "--pharosEndpoint=" + endpoint,
         "--filesToStage=" + small);
   }
 

@@ -1,16 +1,15 @@
 package pharos.conformance;
 
+import io.github.pharosbeam.JobFailedException;
 import java.util.ArrayList;
 import java.util.List;
 
 /** One telling line out of an exception. */
 final class Reasons {
-  private static final String WRAP = "The Runner experienced the following error during execution:";
-
   static String of(Throwable e) {
     String s = String.valueOf(e.getMessage());
-    if (s.startsWith(WRAP)) {
-      return cut("job failed: " + ofText(s.substring(WRAP.length())));
+    if (e.getCause() instanceof JobFailedException) {
+      return cut("job failed: " + ofText(e.getCause().getMessage()));
     }
     return cut(e.getClass().getSimpleName() + ": " + String.join(" / ", said(s.split("\n"), 0, 3)));
   }

@@ -1,0 +1,157 @@
+package io.github.pharosbeam;
+
+import java.util.Iterator;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import org.apache.beam.model.jobmanagement.v1.ArtifactStagingServiceGrpc;
+import org.apache.beam.model.jobmanagement.v1.JobApi.CancelJobRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.DrainJobRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.GetJobMetricsRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.GetJobStateRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.JobMessagesRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.JobMessagesResponse;
+import org.apache.beam.model.jobmanagement.v1.JobApi.JobState;
+import org.apache.beam.model.jobmanagement.v1.JobApi.MetricResults;
+import org.apache.beam.model.jobmanagement.v1.JobApi.PrepareJobRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.PrepareJobResponse;
+import org.apache.beam.model.jobmanagement.v1.JobApi.RunJobRequest;
+import org.apache.beam.model.jobmanagement.v1.JobServiceGrpc;
+import org.apache.beam.model.jobmanagement.v1.JobServiceGrpc.JobServiceBlockingStub;
+import org.apache.beam.model.pipeline.v1.Endpoints.ApiServiceDescriptor;
+import org.apache.beam.model.pipeline.v1.RunnerApi;
+import org.apache.beam.sdk.fn.channel.ManagedChannelFactory;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ManagedChannel;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Status;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.StatusRuntimeException;
+import org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.net.HostAndPort;
+
+/** A server of Beam's Jobs API, its calls and what their errors mean to a user. Threads may share it. */
+final class JobService implements AutoCloseable {
+  private static final int CLOSE_S = 5;
+
+  private final String endpoint;
+  private final int callLimitS;
+  private final ManagedChannel channel;
+  private final JobServiceBlockingStub stub;
+
+  /**
+   * Connects with the first call.
+   *
+   * @param endpoint HOST:PORT
+   * @param callLimitS how long a call may take, in seconds; streams have no limit
+   */
+  JobService(String endpoint, int callLimitS) {
+    this.endpoint = checked(endpoint);
+    this.callLimitS = callLimitS;
+    channel = channelTo(endpoint);
+    stub = JobServiceGrpc.newBlockingStub(channel);
+  }
+
+  private static String checked(String endpoint) {
+    try {
+      if (HostAndPort.fromString(endpoint).hasPort()) {
+        return endpoint;
+      }
+    } catch (IllegalArgumentException e) {
+      // said below
+    }
+    throw new PharosException("the endpoint \"" + endpoint + "\" is not HOST:PORT");
+  }
+
+  private static ManagedChannel channelTo(String endpoint) {
+    return ManagedChannelFactory.createDefault()
+        .forDescriptor(ApiServiceDescriptor.newBuilder().setUrl(endpoint).build());
+  }
+
+  PrepareJobResponse prepare(PrepareJobRequest request) {
+    return call("submit the pipeline", s -> s.prepare(request));
+  }
+
+  /** Answers the server's questions for files until it has them all. */
+  void stage(PrepareJobResponse prepared, RunnerApi.Pipeline pipeline) {
+    String at = prepared.getArtifactStagingEndpoint().getUrl();
+    ManagedChannel staging = at.isEmpty() || at.equals(endpoint) ? channel : channelTo(at);
+    try {
+      new ArtifactOffer(pipeline).serve(ArtifactStagingServiceGrpc.newStub(staging), prepared.getStagingSessionToken());
+    } finally {
+      if (staging != channel) {
+        close(staging);
+      }
+    }
+  }
+
+  /** Starts a prepared job and returns its id. */
+  String run(String preparationId) {
+    return call(
+        "start the job", s -> s.run(RunJobRequest.newBuilder().setPreparationId(preparationId).build()).getJobId());
+  }
+
+  JobState.Enum state(String jobId) {
+    return call("ask for the job's state", s -> s.getState(GetJobStateRequest.newBuilder().setJobId(jobId).build()).getState());
+  }
+
+  JobState.Enum cancel(String jobId) {
+    return call("cancel the job", s -> s.cancel(CancelJobRequest.newBuilder().setJobId(jobId).build()).getState());
+  }
+
+  JobState.Enum drain(String jobId) {
+    return call("drain the job", s -> s.drain(DrainJobRequest.newBuilder().setJobId(jobId).build()).getState());
+  }
+
+  MetricResults metrics(String jobId) {
+    return call(
+        "ask for the job's metrics",
+        s -> s.getJobMetrics(GetJobMetricsRequest.newBuilder().setJobId(jobId).build()).getMetrics());
+  }
+
+  /** All messages and states of a job from its start to its end. A broken stream throws StatusRuntimeException. */
+  Iterator<JobMessagesResponse> messages(String jobId) {
+    return stub.getMessageStream(JobMessagesRequest.newBuilder().setJobId(jobId).build());
+  }
+
+  private <T> T call(String what, Function<JobServiceBlockingStub, T> rpc) {
+    try {
+      return rpc.apply(stub.withDeadlineAfter(callLimitS, TimeUnit.SECONDS));
+    } catch (StatusRuntimeException e) {
+      throw new PharosException(explain(what, e.getStatus()), e);
+    }
+  }
+
+  private String explain(String what, Status status) {
+    String said = status.getDescription() == null ? status.getCode().toString() : status.getDescription();
+    switch (status.getCode()) {
+      case UNAVAILABLE:
+        return "cannot " + what + ": no job service answers at " + endpoint + " (is `pharos serve` running there?)";
+      case UNIMPLEMENTED:
+        return "cannot " + what + ": the server at " + endpoint + " does not do that (is it a job service?): " + said;
+      case DEADLINE_EXCEEDED:
+        return "cannot " + what + ": no answer from " + endpoint + " within " + callLimitS + " s (--jobServerTimeout)";
+      case INVALID_ARGUMENT:
+        return "the runner rejects it: " + said;
+      default:
+        return "cannot " + what + ": " + said;
+    }
+  }
+
+  /** HOST:PORT of the server. */
+  String endpoint() {
+    return endpoint;
+  }
+
+  @Override
+  public void close() {
+    close(channel);
+  }
+
+  private static void close(ManagedChannel c) {
+    c.shutdown();
+    try {
+      if (!c.awaitTermination(CLOSE_S, TimeUnit.SECONDS)) {
+        c.shutdownNow();
+      }
+    } catch (InterruptedException e) {
+      c.shutdownNow();
+      Thread.currentThread().interrupt();
+    }
+  }
+}

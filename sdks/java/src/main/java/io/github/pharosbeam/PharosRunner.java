@@ -1,5 +1,6 @@
 package io.github.pharosbeam;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
 import java.nio.file.Path;
 import java.util.List;
@@ -97,7 +98,7 @@ public final class PharosRunner extends PipelineRunner<PharosPipelineResult> {
         return true;
       case Environments.ENVIRONMENT_PROCESS:
         if (o.getDefaultEnvironmentConfig() == null && o.getEnvironmentOptions() == null) {
-          o.setEnvironmentOptions(List.of("process_command=" + harnessCommand()));
+          o.setDefaultEnvironmentConfig(new ObjectMapper().createObjectNode().put("command", harnessCommand()).toString());
           stageOnlyWhatIsNamed(o);
         }
         break;

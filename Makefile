@@ -28,6 +28,10 @@ SEEDS ?= 1000
 sim: ## SEEDS jobs made up from fresh seeds, against an oracle (internal/sim; default 1000)
 	$(GO) test ./internal/sim -count 1 -v -timeout 0 -seeds $(SEEDS)
 
+.PHONY: test-java
+test-java: build ## the tests of sdks/java
+	PHAROS_BINARY=$(CURDIR)/bin/pharos mvn -q -B -f sdks/java test
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, generated documents up to date
 	scripts/lint.sh
@@ -76,7 +80,7 @@ conformance-xlang: build setup-java setup-python ## a pipeline of Java and Pytho
 .PHONY: setup-python setup-java setup-go setup-node setup-prism
 setup-python: ## .cache/venv with Beam's Python SDK
 	@scripts/setup-python.sh
-setup-java: ## Beam's Java SDK from Maven, and our kit compiled
+setup-java: ## Beam's Java SDK from Maven, and our runner and kit compiled
 	@scripts/setup-java.sh
 setup-go: ## Beam's Go tests, compiled (long the first time)
 	@scripts/setup-go.sh
@@ -91,4 +95,4 @@ docs: ## write the generated documents again
 
 .PHONY: clean
 clean: ## remove what make has built and downloaded
-	rm -rf bin .cache conformance/results bench/results conformance/java/target
+	rm -rf bin .cache conformance/results bench/results conformance/java/target sdks/java/target

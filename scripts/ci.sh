@@ -29,6 +29,8 @@ stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
 kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
 python() { kit python; }
 java() { kit java --slice ci; }
+# The runner in sdks/java, its tests against a real server included.
+java-runner() { PHAROS_BINARY=$PWD/bin/pharos mvn -q -B ${MAVEN_ARGS:-} -f sdks/java test; }
 typescript() { kit typescript; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.
 go-slice() {
@@ -37,7 +39,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit sim fuzz demo stream python java typescript go-slice xlang})
+phases=(${*:-setup lint unit sim fuzz demo stream python java-runner java typescript go-slice xlang})
 summary=""
 failed=0
 began=$SECONDS

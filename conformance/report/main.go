@@ -17,7 +17,7 @@ import (
 
 // kits in the order of the document, with what they are.
 var kits = []struct{ name, title, about string }{
-	{"java", "Java", "Beam's ValidatesRunner tests of the Java SDK 2.73.0 (the tests jars of its core and its Avro extension), with the PortableRunner client 2.65.0"},
+	{"java", "Java", "Beam's ValidatesRunner tests of the Java SDK 2.73.0 (the tests jars of its core and its Avro extension), through our PharosRunner (`sdks/java`)"},
 	{"python", "Python", "Beam's portable runner suite, its tests marked ValidatesRunner, its trigger transcripts and a few tests Beam has for one runner only, Python SDK 2.77.0"},
 	{"go", "Go", "Beam's integration, regression, transform and engine tests of the Go SDK 2.77.0 that run pipelines"},
 	{"typescript", "TypeScript", "the tests of the TypeScript SDK 2.49.0, the newest on npm, and pipelines of our own"},

@@ -15,5 +15,8 @@ for arg in "$@"; do
 done
 export HARNESS_ID CONTROL_API_SERVICE_DESCRIPTOR LOGGING_API_SERVICE_DESCRIPTOR
 export PIPELINE_OPTIONS="${PIPELINE_OPTIONS:-{\}}"
-exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-  -cp "$(cat "$here/../java/target/classpath-portable")" org.apache.beam.fn.harness.FnHarness
+classpath=$(cat "$here/../java/target/classpath-portable")
+# Like Beam's container: an agent that measures objects, and old TLS versions where nothing newer is spoken.
+jamm=$(printf '%s\n' "$classpath" | tr ':' '\n' | grep '/jamm-[^/]*\.jar$')
+exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -javaagent:"$jamm" \
+  -Djava.security.properties="$here/../java/worker.security" -cp "$classpath" org.apache.beam.fn.harness.FnHarness

@@ -28,12 +28,13 @@ final class Child {
   private final BufferedWriter in;
   private final LinkedBlockingQueue<String> answers = new LinkedBlockingQueue<>();
 
-  Child(String pipelineOptions, Path log) throws IOException {
+  Child(String pipelineOptions, List<String> properties, Path log) throws IOException {
     List<String> cmd = new ArrayList<>();
     cmd.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     cmd.addAll(List.of("-Xmx" + HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"));
     cmd.add("-DbeamTestPipelineOptions=" + pipelineOptions);
     cmd.add("-DbeamUseDummyRunner=false");
+    cmd.addAll(properties);
     cmd.add("-Djava.util.logging.config.file=" + System.getProperty("java.util.logging.config.file", ""));
     OPENED.forEach(p -> cmd.add("--add-opens=java.base/" + p + "=ALL-UNNAMED"));
     cmd.addAll(List.of("-cp", System.getProperty("java.class.path"), Worker.class.getName(), log.toString()));

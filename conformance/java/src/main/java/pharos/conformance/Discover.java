@@ -1,7 +1,6 @@
 package pharos.conformance;
 
 import java.io.File;
-import java.lang.annotation.Annotation;
 import java.lang.reflect.Modifier;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -26,7 +25,7 @@ final class Discover {
     String cls;
     String method;
     List<String> categories = new ArrayList<>();
-    boolean ignored;
+    String ignored; // why the test's own authors leave it out; null if they do not
   }
 
   /** All tests with a category that is (a subtype of) one of the named interfaces. */
@@ -123,8 +122,8 @@ final class Discover {
       addNames(c, s);
     }
     t.categories.addAll(s);
-    Annotation ig = d.getAnnotation(Ignore.class);
-    t.ignored = ig != null || cls.isAnnotationPresent(Ignore.class);
+    Ignore ig = d.getAnnotation(Ignore.class) != null ? d.getAnnotation(Ignore.class) : cls.getAnnotation(Ignore.class);
+    t.ignored = ig == null ? null : "@Ignore" + (ig.value().isEmpty() ? "" : ": " + ig.value());
     out.putIfAbsent(t.id, t);
   }
 

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -30,28 +31,20 @@ public final class Main {
   private static final String CATEGORY = "org.apache.beam.sdk.testing.ValidatesRunner";
   private static final String TEST_JARS = "beam-sdks-java-(core|extensions-avro)-.*-tests\\.jar";
 
-  /** Categories that say nothing about a runner in LOOPBACK: another service, or the SDK's own container. */
-  private static final Set<String> EXCLUDED = Set.of("UsesExternalService", "UsesSdkHarnessEnvironment");
-
   /** Tests one JVM runs before a new one takes over, so that what they leave behind stays small. */
   private static final int TESTS_PER_JVM = 100;
 
-  /** Seconds for tests that are slow on every runner: the DirectRunner needs about 400 for this one. */
-  private static final Map<String, Integer> SLOW =
-      Map.of("org.apache.beam.sdk.transforms.ViewTest#testTriggeredLatestSingleton", 600);
-
   private final String endpoint;
-  private final int timeoutS;
   private final Path logs;
-  private final String pipelineOptions;
+  private final Limits limits;
   private final Map<String, ObjectNode> results = Collections.synchronizedMap(new HashMap<>());
   private final ConcurrentLinkedQueue<Discover.T> queue = new ConcurrentLinkedQueue<>();
+  private ExpansionService expansion; // null when nothing needs it
 
-  private Main(String endpoint, int timeoutS, Path logs) throws Exception {
+  private Main(String endpoint, Limits limits, Path logs) {
     this.endpoint = endpoint;
-    this.timeoutS = timeoutS;
+    this.limits = limits;
     this.logs = logs;
-    this.pipelineOptions = new ObjectMapper().writeValueAsString(options());
   }
 
   public static void main(String[] args) throws Exception {
@@ -65,7 +58,8 @@ public final class Main {
     Path out = Path.of(args[1]).toAbsolutePath();
     Path logs = Path.of(out + ".logs");
     Files.createDirectories(logs);
-    Main main = new Main(endpoint, Integer.parseInt(flags.getOrDefault("timeout", "90")), logs);
+    Limits limits = Limits.read(Path.of(System.getProperty("kit.limits")), flags.getOrDefault("timeout", "90"));
+    Main main = new Main(endpoint, limits, logs);
     long start = System.currentTimeMillis();
     main.run(tests, Integer.parseInt(flags.getOrDefault("workers", "1")));
     main.write(tests, out, (System.currentTimeMillis() - start) / 1000.0);
@@ -95,26 +89,30 @@ public final class Main {
     return all;
   }
 
-  private List<String> options() throws Exception {
+  /** The pipeline options of tests that run with a place for their code. */
+  private List<String> options(Place place) throws Exception {
     if (endpoint.equals("direct")) {
       return List.of("--runner=DirectRunner", "--runnerDeterminedSharding=false");
     }
     Path small = logs.resolve("staged.txt");
     Files.writeString(small, "a small file, so that every job exercises artifact staging\n");
-    return List.of(
-        "--runner=" + KitRunner.class.getName(),
-        "--pharosEndpoint=" + endpoint,
-        "--filesToStage=" + small);
+    List<String> o = new ArrayList<>();
+    o.add("--runner=" + KitRunner.class.getName());
+    o.add("--pharosEndpoint=" + endpoint);
+    o.add("--filesToStage=" + small);
+    o.addAll(place.options());
+    return o;
+  }
+
+  /** JVM flags of the children: Beam's cross-language tests look for the port of their service. */
+  private List<String> properties() {
+    return expansion == null ? List.of() : List.of("-DexpansionPort=" + expansion.port());
   }
 
   private void run(List<Discover.T> tests, int workers) throws Exception {
-    for (Discover.T t : tests) {
-      String why = t.ignored ? "@Ignore" : t.categories.stream().filter(EXCLUDED::contains).findFirst().orElse(null);
-      if (why == null) {
-        queue.add(t);
-      } else {
-        record(result(t.id, "skip", 0, why));
-      }
+    tests.stream().sorted(Comparator.comparing(Place::of)).forEach(this::enqueue);
+    if (tests.stream().anyMatch(t -> t.ignored == null && t.categories.contains("UsesExternalService")) && !endpoint.equals("direct")) {
+      expansion = ExpansionService.start(logs.resolve("expansion.log"));
     }
     List<Thread> threads = new ArrayList<>();
     for (int n = 0; n < workers; n++) {
@@ -126,17 +124,35 @@ public final class Main {
     for (Thread t : threads) {
       t.join();
     }
+    if (expansion != null) {
+      expansion.close();
+    }
   }
 
-  /** Runs tests in one child JVM after another; a new one follows a time-out, a crash, or TESTS_PER_JVM tests. */
+  private void enqueue(Discover.T t) {
+    String why = t.ignored != null ? t.ignored : endpoint.equals("direct") ? Place.neededBy(t) : null;
+    if (why == null) {
+      queue.add(t);
+    } else {
+      record(result(t.id, "skip", 0, why));
+    }
+  }
+
+  /** Runs tests in one child JVM after another; a new one follows a time-out, a crash, TESTS_PER_JVM tests, or another place. */
   private void drive(Path log) {
     try {
       Child child = null;
+      Place place = null;
       int ran = 0;
       for (Discover.T t; (t = queue.poll()) != null; ) {
         Endpoint.await(endpoint);
+        if (child != null && place != Place.of(t)) {
+          child.kill();
+          child = null;
+        }
         if (child == null) {
-          child = new Child(pipelineOptions, log);
+          place = Place.of(t);
+          child = new Child(new ObjectMapper().writeValueAsString(options(place)), properties(), log);
           ran = 0;
         }
         ObjectNode r = runOne(child, t);
@@ -155,7 +171,7 @@ public final class Main {
   }
 
   private ObjectNode runOne(Child child, Discover.T t) throws Exception {
-    int limit = Math.max(SLOW.getOrDefault(t.id, 0), timeoutS);
+    int limit = limits.of(t.id);
     ObjectNode r = child.run(t.id, limit);
     if (r == null) {
       r = child.alive()

@@ -28,7 +28,8 @@ public interface PharosPipelineOptions extends PipelineOptions {
 
   void setPharosMemory(String size);
 
-  @Description("Folder for what the pipeline's own server writes to disk. By default a temporary one, removed at the end.")
+  @Description(
+      "Folder in which the pipeline's own server keeps its jobs, to be looked at later. By default it keeps nothing.")
   String getPharosDataDir();
 
   void setPharosDataDir(String path);

@@ -23,9 +23,6 @@ import org.slf4j.LoggerFactory;
 public final class PharosPipelineResult implements PipelineResult {
   private static final Logger LOG = LoggerFactory.getLogger(PharosPipelineResult.class);
 
-  /** How often in a row the stream of messages may break before the job counts as lost, and the pause after a break. */
-  private static final int BREAKS_MAX = 5;
-
   private static final long BREAK_PAUSE_MS = 500;
 
   private static final String NO_REASON = "the runner gave no reason";
@@ -34,6 +31,7 @@ public final class PharosPipelineResult implements PipelineResult {
   private final JobService jobs;
   private final JobMetrics metrics;
   private final Resources resources;
+  private final int patienceS;
   private final Thread hook = new Thread(this::abandon, "pharos-shutdown");
   private final CountDownLatch ended = new CountDownLatch(1);
 
@@ -45,23 +43,26 @@ public final class PharosPipelineResult implements PipelineResult {
   // Of the following thread alone.
   private String lastError = NO_REASON;
   private int messagesSeen;
+  private boolean heard; // anything from the stream that is open
 
-  private PharosPipelineResult(String jobId, JobService jobs, JobMetrics metrics, Resources resources) {
+  private PharosPipelineResult(String jobId, JobService jobs, JobMetrics metrics, Resources resources, int patienceS) {
     this.jobId = jobId;
     this.jobs = jobs;
     this.metrics = metrics;
     this.resources = resources;
+    this.patienceS = patienceS;
   }
 
   /**
    * Starts to follow a job.
    *
    * @param resources released when the job has ended
+   * @param patienceS for how many seconds the server may be gone before the job counts as lost
    * @param needsUs whether the job cannot go on without this JVM
    */
   static PharosPipelineResult follow(
-      String jobId, JobService jobs, JobMetrics metrics, Resources resources, boolean needsUs) {
-    PharosPipelineResult r = new PharosPipelineResult(jobId, jobs, metrics, resources);
+      String jobId, JobService jobs, JobMetrics metrics, Resources resources, int patienceS, boolean needsUs) {
+    PharosPipelineResult r = new PharosPipelineResult(jobId, jobs, metrics, resources, patienceS);
     if (needsUs) {
       Runtime.getRuntime().addShutdownHook(r.hook);
     }
@@ -106,10 +107,12 @@ public final class PharosPipelineResult implements PipelineResult {
     resources.close();
   }
 
+  /** Follows the messages to the last state, also over a restart of a server that keeps its jobs. */
   private JobState.Enum awaitEnd() {
-    for (int breaks = 0; ; ) {
-      int before = messagesSeen;
+    long lostAt = 0;
+    while (true) {
       RuntimeException why = null;
+      heard = false;
       try {
         JobState.Enum last = readMessages();
         if (terminal(last)) {
@@ -118,8 +121,10 @@ public final class PharosPipelineResult implements PipelineResult {
       } catch (StatusRuntimeException e) {
         why = e;
       }
-      breaks = messagesSeen > before ? 1 : breaks + 1;
-      if (breaks > BREAKS_MAX) {
+      if (lostAt == 0 || heard) {
+        lostAt = System.nanoTime() + TimeUnit.SECONDS.toNanos(patienceS);
+      }
+      if (System.nanoTime() >= lostAt) {
         throw new PharosException("lost job " + jobId + ": the server at " + jobs.endpoint() + " does not answer", why);
       }
       pause();
@@ -141,6 +146,7 @@ public final class PharosPipelineResult implements PipelineResult {
     int n = 0;
     for (Iterator<JobMessagesResponse> it = jobs.messages(jobId); it.hasNext(); ) {
       JobMessagesResponse r = it.next();
+      heard = true;
       if (r.hasStateResponse()) {
         last = r.getStateResponse().getState();
       }

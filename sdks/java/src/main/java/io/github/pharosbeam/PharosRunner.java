@@ -66,8 +66,9 @@ public final class PharosRunner extends PipelineRunner<PharosPipelineResult> {
       jobs.stage(prepared, proto);
       String id = jobs.run(prepared.getPreparationId());
       LOG.info("job {} runs on Pharos at {}", id, jobs.endpoint());
-      boolean needsUs = loopback || givenEndpoint() == null;
-      return PharosPipelineResult.follow(id, jobs, new JobMetrics(proto), resources, needsUs);
+      boolean ownServer = givenEndpoint() == null; // which does not come back
+      int patienceS = ownServer ? 0 : portable().getJobServerTimeout();
+      return PharosPipelineResult.follow(id, jobs, new JobMetrics(proto), resources, patienceS, loopback || ownServer);
     } catch (Throwable t) {
       resources.close();
       throw t;

@@ -1,13 +1,17 @@
 package io.github.pharosbeam;
 
+import static org.apache.beam.sdk.values.TypeDescriptors.strings;
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 import static org.junit.Assume.assumeNotNull;
 
+import java.util.List;
 import java.util.Map;
+import org.apache.beam.model.jobmanagement.v1.JobApi.JobState;
 import org.apache.beam.sdk.Pipeline.PipelineExecutionException;
 import org.apache.beam.sdk.PipelineResult;
+import org.apache.beam.sdk.io.GenerateSequence;
 import org.apache.beam.sdk.metrics.Counter;
 import org.apache.beam.sdk.metrics.MetricResult;
 import org.apache.beam.sdk.metrics.Metrics;
@@ -16,12 +20,15 @@ import org.apache.beam.sdk.options.PipelineOptionsFactory;
 import org.apache.beam.sdk.options.PortablePipelineOptions;
 import org.apache.beam.sdk.testing.PAssert;
 import org.apache.beam.sdk.testing.TestPipeline;
+import org.apache.beam.sdk.testing.TestPipelineOptions;
 import org.apache.beam.sdk.transforms.Count;
 import org.apache.beam.sdk.transforms.Create;
 import org.apache.beam.sdk.transforms.DoFn;
+import org.apache.beam.sdk.transforms.MapElements;
 import org.apache.beam.sdk.transforms.ParDo;
 import org.apache.beam.sdk.values.KV;
 import org.apache.beam.sdk.values.PCollection;
+import org.joda.time.Duration;
 import org.junit.Before;
 import org.junit.Rule;
 import org.junit.Test;
@@ -56,7 +63,7 @@ public class LocalServerTest {
   }
 
   private PCollection<KV<String, Long>> counts(String... words) {
-    return p.apply(Create.of(java.util.List.of(words))).apply("Look", ParDo.of(new Look())).apply(Count.perElement());
+    return p.apply(Create.of(List.of(words))).apply("Look", ParDo.of(new Look())).apply(Count.perElement());
   }
 
   @Test
@@ -76,6 +83,16 @@ public class LocalServerTest {
     p.getOptions().as(PortablePipelineOptions.class).setDefaultEnvironmentType("PROCESS");
     PAssert.thatMap(counts("a", "b", "a")).isEqualTo(Map.of("a", 2L, "b", 1L));
     assertEquals(PipelineResult.State.DONE, p.run().getState());
+  }
+
+  @Test
+  public void aStreamIsDrained() {
+    p.getOptions().as(TestPipelineOptions.class).setBlockOnRun(false);
+    p.apply(GenerateSequence.from(0).withRate(10, Duration.millis(10))).apply(MapElements.into(strings()).via(n -> "n" + n));
+    PharosPipelineResult job = (PharosPipelineResult) p.run();
+    job.drain();
+    assertEquals(PipelineResult.State.DONE, job.waitUntilFinish());
+    assertEquals(JobState.Enum.DRAINED, job.getJobState());
   }
 
   @Test

@@ -135,7 +135,7 @@ public class PharosRunnerTest {
 
   @Test
   public void aLostServerIsAnErrorNotAHang() {
-    PharosPipelineResult result = run();
+    PharosPipelineResult result = run("--jobServerTimeout=1");
     String endpoint = server.endpoint();
     server.close();
     PharosException e = assertThrows(PharosException.class, result::waitUntilFinish);

@@ -130,7 +130,9 @@ func TestDrainThatFails(t *testing.T) {
 func TestDrainWithAnEventOnItsWay(t *testing.T) {
 	ts := &pipepb.TestStreamPayload{}
 	for range 2 {
-		ts.Events = append(ts.Events, &pipepb.TestStreamPayload_Event{Event: &pipepb.TestStreamPayload_Event_ElementEvent{}})
+		ts.Events = append(ts.Events, &pipepb.TestStreamPayload_Event{Event: &pipepb.TestStreamPayload_Event_ElementEvent{
+			ElementEvent: &pipepb.TestStreamPayload_Event_AddElements{},
+		}})
 	}
 	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.TestStream, TestStream: ts, Outputs: []*plan.Output{{}}}}}, Config{})
 	start := c.Step(Start{})[0].(StartBundle)

@@ -21,7 +21,7 @@ func (c *Core) nextTestEvent() bool {
 		return false
 	}
 	ev := s.nextEvent()
-	if ev.GetElementEvent() != nil && s.event >= s.replay {
+	if _, elements := ev.GetEvent().(*pipepb.TestStreamPayload_Event_ElementEvent); elements && s.event >= s.replay {
 		c.launch(s, nil, nil, ev)
 		return false // a bundle runs now
 	}

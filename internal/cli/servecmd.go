@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -121,12 +122,23 @@ func (c *serveCmd) Run(env *Env) error {
 	}
 }
 
+// A server that has been killed keeps its directory locked until the system has
+// cleared it away, which is what its successor waits for.
+const (
+	lockTimeout  = 3 * time.Second
+	lockInterval = 100 * time.Millisecond
+)
+
 // dir is where the server keeps what goes to disk, and how to give it back.
 func (c *serveCmd) dir() (path string, release func(), err error) {
 	if c.Data == "" {
 		return tempDir()
 	}
 	d, err := datadir.Open(c.Data, nil)
+	for end := time.Now().Add(lockTimeout); errors.Is(err, datadir.ErrInUse) && time.Now().Before(end); {
+		time.Sleep(lockInterval)
+		d, err = datadir.Open(c.Data, nil)
+	}
 	if err != nil {
 		return "", nil, err
 	}

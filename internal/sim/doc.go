@@ -20,12 +20,16 @@
 //     when they were cleared.
 //   - Watermarks never fall, output is never beyond input, and, if no source is
 //     late, nothing comes out behind an output watermark.
+//   - A durable job that was restarted, and one that was drained, give what they
+//     would have given, of all that their sources had put out.
 //   - Attempts that failed, answers that came late or twice leave no trace; the
 //     job ends; no block and no state of a window that has expired is left.
 //
 // # How to read it
 //
 // pipe.go says what a pipeline is made of, generate.go makes one up, oracle.go
-// computes its result, sdk.go and dofn.go execute it, world.go is the loop and
-// check.go what must hold.
+// computes its result. sdk.go, dofn.go, timer.go and sdf.go execute it: an
+// attempt is a coroutine (task.go), so that between any two elements something
+// else may happen. world.go is the loop, fault.go what goes wrong, check.go what
+// must hold all the same, and metamorphic.go runs one job in many ways.
 package sim

@@ -36,13 +36,11 @@ type workers struct {
 
 // worker is one of them. A dead one is replaced by another.
 type worker struct {
-	name string
 	// cache is the SDK's state cache: by token and cell.
 	cache map[string][]byte
 }
 
-// Get implements job.Workers: the attempt that runs gets the worker with the
-// fewest bundles, or any.
+// Get implements job.Workers: the attempt that runs gets any.
 func (s *workers) Get(context.Context) (job.Worker, error) {
 	t := s.w.current
 	t.worker = s.all[s.w.rng.IntN(len(s.all))]

@@ -2,12 +2,8 @@ package sim
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strings"
-
-	"github.com/pharos-beam/pharos/internal/plan"
-	"github.com/pharos-beam/pharos/internal/storage/spool"
 )
 
 // Report is the outcome of a run.
@@ -87,44 +83,6 @@ func prepare(seed uint64, dir string) (*world, error) {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	p := generate(rng, false)
 	return newWorld(p, anyConfig(rng), rng, dir)
-}
-
-// anyConfig makes up a configuration.
-func anyConfig(rng *rand.Rand) config {
-	pick := func(n int) int { return rng.IntN(n) }
-	c := config{
-		plan:        plan.Options{NoFusion: pick(3) == 0, NoLifting: pick(3) == 0},
-		shards:      []int{1, 2, 4, 16}[pick(4)],
-		slots:       1 + pick(4),
-		workers:     1 + pick(3),
-		elements:    []int64{1, 3, 10, 1 << 20, 1 << 20}[pick(5)],
-		blockBytes:  []int{1, 30, 200, 1 << 20, 1 << 20}[pick(5)],
-		groupMemory: []int64{0, math.MaxInt64}[pick(2)],
-		spoolMemory: []int64{0, 1000, spool.Unlimited, spool.Unlimited}[pick(4)],
-		bundleMS:    []int64{10, 200, 1000}[pick(3)],
-		idleMS:      []int64{10, 100, 500}[pick(3)],
-		jumpMS:      []int64{0, 20, 300, 5000}[pick(4)],
-		runnerSlots: 1 + pick(3),
-	}
-	if pick(3) > 0 {
-		c.faults = pick(20)
-	}
-	if pick(3) > 0 {
-		c.splits = pick(30)
-	}
-	if pick(3) == 0 {
-		c.plan.Strategy = plan.Reduce
-	}
-	if c.durable = pick(2) == 0; c.durable {
-		c.restarts = pick(4)
-	}
-	if pick(6) == 0 {
-		c.drains = 1
-	}
-	if pick(6) == 0 {
-		c.maxInput = int64(20 + pick(200))
-	}
-	return c
 }
 
 // String is the trace, as text.

@@ -2,9 +2,7 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
@@ -29,30 +27,6 @@ const startMS = 1_000_000
 
 // maxSteps is how many steps a job may take.
 const maxSteps = 300_000
-
-// config is everything about a run but the pipeline and its input.
-type config struct {
-	plan         plan.Options
-	shards       int
-	slots        int // of each environment
-	workers      int // of each environment
-	elements     int64
-	maxInput     int64
-	blockBytes   int
-	groupMemory  int64
-	spoolMemory  int64
-	faults       int // failures, deaths and lost answers, at most
-	splits       int // beside those that the core asks for
-	bundleMS     int64
-	durable      bool
-	restarts     int  // of durable jobs
-	drains       int  // 1: the job is drained at some time
-	frozen       bool // a TestStream job that restarts does not see that time has passed
-	idleMS       int64
-	jumpMS       int64 // how far the clock may jump
-	runnerSlots  int
-	computeSlots int
-}
 
 // world is a job in simulation.
 type world struct {
@@ -92,41 +66,6 @@ type world struct {
 	failure string
 	tracing bool
 	trace   []string
-}
-
-// task is an attempt of a bundle, as a coroutine.
-type task struct {
-	w       *world
-	ev      core.StartBundle
-	a       *job.Attempt
-	next    func() (struct{}, bool)
-	stop    func()
-	yield   func(struct{}) bool
-	cancel  context.CancelFunc
-	steps   int // to go on without a pause
-	fault   error
-	worker  *worker
-	bundle  *simBundle
-	inbox   []core.Event // what the core is to be told of it, in order
-	record  *commit.Record
-	err     error
-	stopped bool
-	notes   []note
-}
-
-// pause gives others a turn. The attempt ends with the error that it returns.
-func (t *task) pause() error {
-	if t.fault == nil && t.steps > 0 {
-		t.steps--
-		return nil
-	}
-	if t.fault == nil && !t.stopped {
-		t.stopped = !t.yield(struct{}{})
-	}
-	if t.stopped {
-		return errStopped
-	}
-	return t.fault
 }
 
 // newWorld prepares a job.
@@ -201,41 +140,6 @@ func (w *world) open() error {
 		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
 	})
 	return nil
-}
-
-// restart is the death of the process: what was not in the store is lost.
-func (w *world) restart() {
-	w.restarts--
-	w.tracef("RESTART")
-	for _, t := range w.tasks {
-		t.cancel()
-		t.stop()
-	}
-	w.tasks, w.answers, w.splits, w.commits, w.applied, w.stale = nil, nil, nil, nil, nil, nil
-	w.last, w.wakeAt = map[uint64]*task{}, 0
-	if err := w.open(); err != nil {
-		w.fail("recover: %v", err)
-		return
-	}
-	for i := range w.marks {
-		w.marks[i] = timestamp.Min
-	}
-	if w.drained {
-		w.step(core.Drain{})
-	}
-	now := w.now
-	if w.cfg.frozen && w.pipe.virtual {
-		now = startMS
-	}
-	w.step(core.Start{NowMS: now})
-}
-
-// drain asks for the early end of the job.
-func (w *world) drain() {
-	w.drains--
-	w.drained = true
-	w.tracef("drain")
-	w.step(core.Drain{})
 }
 
 // logged takes what the product logs: an error there is a broken invariant.
@@ -380,92 +284,6 @@ func (w *world) step(ev core.Event) {
 	w.checkMarks()
 }
 
-// start begins an attempt.
-func (w *world) start(e core.StartBundle) {
-	w.started++
-	t := &task{w: w, ev: e}
-	w.tracef("core: start bundle %d attempt %d of stage %d %s, watermark %d/%d: %s", e.Bundle, e.Attempt, e.Stage, w.plan.Stages[e.Stage].Name,
-		int64(e.Watermark), int64(e.Output), leases(e))
-	ctx, cancel := context.WithCancel(context.Background())
-	t.cancel = cancel
-	t.a = w.exec.Attempt(e, func(ev core.Event) { t.tell(ev) })
-	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		t.record, t.err = t.a.Run(ctx)
-	})
-	w.last[e.Bundle] = t
-	w.tasks = append(w.tasks, t)
-}
-
-func leases(e core.StartBundle) string {
-	text := ""
-	for _, l := range e.Leases {
-		text += fmt.Sprintf(" %d:", l.Shard)
-		for _, b := range l.Blocks {
-			text += fmt.Sprintf(" #%d(%d)", b.ID, b.Count)
-		}
-	}
-	return text
-}
-
-// tell queues what the core is to be told of an attempt.
-func (t *task) tell(ev core.Event) {
-	t.inbox = append(t.inbox, ev)
-	for _, o := range t.w.answers {
-		if o == t {
-			return
-		}
-	}
-	t.w.answers = append(t.w.answers, t)
-}
-
-// resume lets an attempt go on: some elements, or to its end.
-func (w *world) resume() {
-	i := w.rng.IntN(len(w.tasks))
-	t := w.tasks[i]
-	t.steps = w.rng.IntN(4)
-	if w.rng.IntN(2) == 0 {
-		t.steps = 1 << 20
-	}
-	w.current = t
-	_, more := t.next()
-	w.current = nil
-	if more {
-		return
-	}
-	w.tasks = append(w.tasks[:i], w.tasks[i+1:]...)
-	w.ended(t)
-}
-
-// ended: an attempt has an outcome.
-func (w *world) ended(t *task) {
-	t.cancel()
-	if t.err == nil {
-		w.tracef("bundle %d attempt %d done: %s", t.ev.Bundle, t.ev.Attempt, effects(t.record))
-		t.tell(core.BundleFinished{Record: t.record})
-		return
-	}
-	w.tracef("bundle %d attempt %d failed: %v", t.ev.Bundle, t.ev.Attempt, t.err)
-	if !errors.Is(t.err, errUser) && !errors.Is(t.err, errDead) && !errors.Is(t.err, context.Canceled) {
-		w.fail("bundle %d of stage %s failed by itself: %v", t.ev.Bundle, w.plan.Stages[t.ev.Stage].Name, t.err)
-	}
-	t.tell(core.BundleFailed{Bundle: t.ev.Bundle, Attempt: t.ev.Attempt, Err: t.err.Error()})
-}
-
-func effects(r *commit.Record) string {
-	text := ""
-	for _, o := range r.Outputs {
-		text += fmt.Sprintf(" %d.%d/%d#%d(%d)", o.Port, o.Consumer, o.Shard, o.Block.ID, o.Block.Count)
-	}
-	for _, res := range r.Residual {
-		text += fmt.Sprintf(" rest#%d(%d)@%d", res.Block.ID, res.Block.Count, int64(res.Hold))
-	}
-	for _, s := range r.Shards {
-		text += fmt.Sprintf(" shard%d next=%d/%d hold=%d", s.Shard, int64(s.NextEvent), s.NextProc, int64(s.Hold))
-	}
-	return text
-}
-
 // answer tells the core the next thing of some attempt. Some of it is told
 // again later.
 func (w *world) answer() {
@@ -480,20 +298,6 @@ func (w *world) answer() {
 	if _, split := ev.(core.Split); !split && w.rng.IntN(6) == 0 {
 		w.stale = append(w.stale, ev)
 	}
-}
-
-// repeat tells the core an old answer once more, maybe as of the attempt before.
-func (w *world) repeat() {
-	i := w.rng.IntN(len(w.stale))
-	ev := w.stale[i]
-	w.stale = append(w.stale[:i], w.stale[i+1:]...)
-	if f, ok := ev.(core.BundleFinished); ok && w.rng.IntN(2) == 0 {
-		r := *f.Record
-		r.Attempt--
-		ev = core.BundleFinished{Record: &r}
-	}
-	w.tracef("core hears once more: %T", ev)
-	w.step(ev)
 }
 
 // apply commits some records in one batch.
@@ -555,57 +359,4 @@ func (w *world) clock() {
 		w.tracef("core hears the time")
 		w.step(core.ClockAdvanced{NowMS: w.now})
 	}
-}
-
-// fault makes an attempt fail, or a worker die with all that it does.
-func (w *world) fault() {
-	w.faults--
-	t := w.tasks[w.rng.IntN(len(w.tasks))]
-	if t.worker == nil {
-		return
-	}
-	if w.rng.IntN(3) > 0 {
-		w.tracef("bundle %d is to fail", t.ev.Bundle)
-		t.fault = errUser
-		return
-	}
-	w.tracef("the worker of bundle %d dies", t.ev.Bundle)
-	for _, o := range w.tasks {
-		if o.worker == t.worker {
-			o.fault = errDead
-		}
-	}
-	t.worker.cache = map[string][]byte{}
-}
-
-// split carries out a split that the core has asked for.
-func (w *world) split() {
-	e := w.splits[0]
-	w.splits = w.splits[1:]
-	if t := w.last[e.Bundle]; t != nil && t.ev.Attempt == e.Attempt && w.runs(t) {
-		t.a.Split(context.Background(), e.Fraction, e.Share)
-	}
-}
-
-func (w *world) runs(t *task) bool {
-	for _, o := range w.tasks {
-		if o == t {
-			return true
-		}
-	}
-	return false
-}
-
-// splitByChance splits a bundle as the core might have.
-func (w *world) splitByChance() {
-	t := w.tasks[w.rng.IntN(len(w.tasks))]
-	s := w.plan.Stages[t.ev.Stage]
-	if t.bundle == nil || s.Keyed {
-		return
-	}
-	w.chances--
-	fraction := []float64{0, 0.5, w.rng.Float64()}[w.rng.IntN(3)]
-	share := w.rng.IntN(2) == 0
-	w.tracef("bundle %d is split at %v, share %v", t.ev.Bundle, fraction, share)
-	t.a.Split(context.Background(), fraction, share)
 }

@@ -115,6 +115,11 @@ func (g *generator) script(n *node) {
 			n.script = append(n.script, event{watermark: w})
 		}
 	}
+	if g.settled {
+		// After the last event the watermark is at the end. If that had elements,
+		// it would get there in as many steps as there are bundles.
+		n.script = append(n.script, event{watermark: firstTime + timeRange})
+	}
 }
 
 // run is how many elements go into one event. Where panes must be settled, no

@@ -24,6 +24,8 @@ type statefulWorld struct {
 	r      *runner
 	s      *stage
 	bundle uint64
+	// dropped counts late elements of all bundles.
+	dropped int64
 }
 
 func newStatefulWorld(t *testing.T, ps *plan.Stage, latenessMS int64) *statefulWorld {
@@ -88,6 +90,7 @@ func (w *statefulWorld) run(mark timestamp.Time, elements ...[]byte) string {
 			return nil
 		})
 	}
+	w.dropped += a.dropped
 	if err := a.close(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -117,6 +120,9 @@ func TestLateElementsAreDropped(t *testing.T) {
 	w.want(w.run(0, kv("a", 3, 0)), " 3/1 next=16")
 	w.want(w.run(14, kv("a", 4, 0)), " 4/1 next=16")
 	w.want(w.run(15, kv("a", 4, 0), kv("a", 5, 0, 10)), " 5/1 next=16")
+	if w.dropped != 2 {
+		t.Errorf("%d elements were counted as dropped, want one for each window that had expired: 2", w.dropped)
+	}
 	w.want(w.run(16), " next=26")
 	w.want(w.run(30), none)
 }

@@ -59,7 +59,8 @@ type Engine struct {
 	Register      func(*grpc.Server)
 	// Options are the pipeline options that the engine looks at.
 	Options []*jobpb.PipelineOptionDescriptor
-	// Start lets the jobs of a durable engine go on, once it serves; may be nil.
+	// Start lets the jobs of a durable engine go on, before the first request is
+	// answered; may be nil.
 	Start func() error
 	// Close ends or suspends all jobs, and ends their workers.
 	Close func(context.Context) error
@@ -98,13 +99,17 @@ func open(cfg Config, newEngine NewEngine) (*frontDoor, error) {
 		httpLis.Close()
 		return nil, err
 	}
-	go func() { d.failed <- d.grpc.Serve(lis) }()
-	go func() { d.failed <- d.http.Serve(httpLis) }()
+	// Whoever asks for a job of before is not to be told that there is none.
+	// Workers that are started now can connect, and are answered in a moment.
 	if d.engine.Start != nil {
 		if err := d.engine.Start(); err != nil {
+			lis.Close()
+			httpLis.Close()
 			return nil, errors.Join(err, d.close())
 		}
 	}
+	go func() { d.failed <- d.grpc.Serve(lis) }()
+	go func() { d.failed <- d.http.Serve(httpLis) }()
 	return d, nil
 }
 

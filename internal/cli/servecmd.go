@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pharos-beam/pharos/internal/storage/datadir"
+	"github.com/pharos-beam/pharos/internal/failpoint"
 )
 
 // runnerFlags are the flags of `serve` and `run` that shape the runner.
@@ -84,6 +85,9 @@ type ready struct {
 func (c *serveCmd) Run(env *Env) error {
 	if err := c.validate(); err != nil {
 		return err
+	}
+	if err := failpoint.Arm(os.Getenv(failpoint.Variable)); err != nil {
+		return &exitError{exitUsage, err}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

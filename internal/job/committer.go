@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/table"
@@ -27,6 +29,7 @@ type committer struct {
 	sync    func(blocks ...uint64) error
 	mu      sync.Mutex
 	ready   []*commit.Record
+	since   time.Time // when the first of ready came
 	wake    chan struct{}
 	done    chan struct{}
 }
@@ -39,6 +42,9 @@ func newCommitter(s store.Store, tell func(any), records *table.Records, sync fu
 // number of bundles in flight.
 func (c *committer) add(r *commit.Record) {
 	c.mu.Lock()
+	if len(c.ready) == 0 {
+		c.since = time.Now()
+	}
 	c.ready = append(c.ready, r)
 	c.mu.Unlock()
 	select {
@@ -47,23 +53,44 @@ func (c *committer) add(r *commit.Record) {
 	}
 }
 
+// batch is a number of records that are applied at once.
+type batch struct {
+	bundles, blocks []uint64
+	ops             []keyspace.Op
+	since           time.Time // when the first of them came
+	put             int64     // bytes of the blocks that they put out
+}
+
+// bytes is what the batch has the store and the spool keep.
+func (b *batch) bytes() int64 {
+	n := b.put
+	for i := range b.ops {
+		n += int64(len(b.ops[i].Key) + len(b.ops[i].Value))
+	}
+	return n
+}
+
 // take returns the next batch.
-func (c *committer) take() (bundles, blocks []uint64, ops []keyspace.Op) {
+func (c *committer) take() *batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	b := &batch{since: c.since}
 	n := 0
-	for n < len(c.ready) && len(ops) < maxCommitOps {
+	for ; n < len(c.ready) && len(b.ops) < maxCommitOps; n++ {
+		r := c.ready[n]
 		if c.records != nil {
-			ops = c.records.Append(ops, c.ready[n])
-			blocks = append(blocks, named(c.ready[n])...)
+			b.ops = c.records.Append(b.ops, r)
+			b.blocks = append(b.blocks, named(r)...)
 		} else {
-			ops = append(ops, c.ready[n].Ops...)
+			b.ops = append(b.ops, r.Ops...)
 		}
-		bundles = append(bundles, c.ready[n].Bundle)
-		n++
+		for i := range r.Put {
+			b.put += r.Put[i].Block.Bytes
+		}
+		b.bundles = append(b.bundles, r.Bundle)
 	}
 	c.ready = append(c.ready[:0:0], c.ready[n:]...)
-	return bundles, blocks, ops
+	return b
 }
 
 // named are the blocks that a record refers to for the first time, or again.
@@ -88,11 +115,12 @@ func (c *committer) run(ctx context.Context) {
 		case <-c.wake:
 		}
 		for {
-			bundles, blocks, ops := c.take()
-			if len(bundles) == 0 {
+			b := c.take()
+			if len(b.bundles) == 0 {
 				break
 			}
-			c.tell(commitDone{bundles: bundles, err: c.apply(blocks, ops)})
+			err := c.apply(b.blocks, b.ops)
+			c.tell(commitDone{batch: b, took: time.Since(b.since), err: err})
 		}
 	}
 }
@@ -103,11 +131,18 @@ func (c *committer) apply(blocks []uint64, ops []keyspace.Op) error {
 		return nil
 	}
 	if c.sync != nil {
+		failpoint.Hit(failpoint.BlocksSync)
 		if err := c.sync(blocks...); err != nil {
 			return fmt.Errorf("sync blocks: %w", err)
 		}
+		failpoint.Hit(failpoint.BlocksSynced)
 	}
-	return c.store.Apply(ops, c.sync != nil)
+	failpoint.Hit(failpoint.Apply)
+	if err := c.store.Apply(ops, c.sync != nil); err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.Applied)
+	return nil
 }
 
 // wait waits for run to end.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/harness/teststream"
@@ -82,8 +83,9 @@ type (
 		err error
 	}
 	commitDone struct {
-		bundles []uint64
-		err     error
+		*batch
+		took time.Duration // since the first of the records was ready
+		err  error
 	}
 	reportWant struct{ done chan struct{} }
 	progressed struct {
@@ -430,6 +432,9 @@ func (d *driver) committed(x commitDone) {
 		d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", x.err)}
 		return
 	}
+	if d.log.Enabled(d.ctx, slog.LevelDebug) {
+		d.log.Debug("commit", "records", len(x.bundles), "bytes", x.bytes(), "took", x.took)
+	}
 	for _, id := range x.bundles {
 		if res := d.results[id]; res != nil { // else it was a split
 			d.r.routeSides(res.record)
@@ -463,6 +468,7 @@ func (d *driver) step(ev core.Event) {
 		case core.Finalize:
 			d.finalize(e.Bundle)
 		case core.DropBlocks:
+			failpoint.Hit(failpoint.Drop)
 			d.r.blocks.drop(e.IDs...)
 		case core.WakeAt:
 			d.clock.Reset(time.Until(time.UnixMilli(e.AtMS)))

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
@@ -176,7 +177,12 @@ func (j *Job) seal(end jobpb.JobState_Enum) error {
 	if err != nil {
 		return err
 	}
-	return j.write(end, metrics, true)
+	failpoint.Hit(failpoint.Seal)
+	if err := j.write(end, metrics, true); err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.Sealed)
+	return nil
 }
 
 func (j *Job) write(state jobpb.JobState_Enum, metrics []byte, sync bool) error {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/table"
@@ -50,7 +51,12 @@ func (l *journal) save(id string, e *entry, sync bool) error {
 	if err != nil {
 		return fmt.Errorf("entry of job %s: %w", id, err)
 	}
-	return l.store.Apply([]keyspace.Op{{Kind: keyspace.Set, Key: keyspace.JobRecord(id), Value: b}}, sync)
+	failpoint.Hit(failpoint.EntryWrite)
+	if err := l.store.Apply([]keyspace.Op{{Kind: keyspace.Set, Key: keyspace.JobRecord(id), Value: b}}, sync); err != nil {
+		return err
+	}
+	failpoint.Hit(failpoint.EntryWritten)
+	return nil
 }
 
 // event writes down event number n of a job, and forgets those beyond the

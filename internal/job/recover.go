@@ -8,6 +8,7 @@ import (
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
@@ -30,6 +31,7 @@ func (m *Manager) Recover() error {
 			keep[id] = true
 		}
 	}
+	failpoint.Hit(failpoint.Recover)
 	m.opts.Spool.Retain(keep)
 	for _, f := range all {
 		j, err := m.revive(f)
@@ -42,6 +44,7 @@ func (m *Manager) Recover() error {
 			m.opts.Log.Warn("job cannot go on", "job", j.id, "err", err)
 			j.fail(fmt.Errorf("the job cannot go on after the restart of the runner: %w", err))
 		default:
+			failpoint.Hit(failpoint.Recovered)
 			m.launch(j)
 		}
 	}

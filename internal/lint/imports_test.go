@@ -27,7 +27,8 @@ var layers = map[string][]string{
 	"storage/shuffle":         {"model/"},
 	"storage/datadir":         {},
 	"harness/":                {"model/", "harness/"},
-	"job":                     {"model/", "plan", "engine/", "storage/", "harness/"},
+	"failpoint":               {},
+	"job":                     {"model/", "plan", "engine/", "storage/", "harness/", "failpoint"},
 	"sim":                     {"model/", "plan", "engine/", "storage/", "harness/", "job"}, // tests only
 	"server":                  {"model/", "plan", "server"},
 	"server/jobserver":        {"model/", "plan", "server"},

@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func (s *suite) fullDisk(ctx context.Context) error { return nil }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/pharos-beam/pharos/internal/failpoint"
+)
+
+// Limits of what is random.
+const (
+	aliveMax  = 3 * time.Second // before a kill
+	frozenMax = 3 * time.Second
+	armedMax  = 15 * time.Second // to wait for a failpoint
+	hitsMax   = 20               // the hit at which a failpoint of the commit path ends the runner
+)
+
+// failpoints chooses failpoints: each before any a second time.
+type failpoints struct {
+	rng   *rand.Rand
+	names []failpoint.Name
+	next  int
+}
+
+func newFailpoints(rng *rand.Rand) *failpoints {
+	f := &failpoints{rng: rng, names: []failpoint.Name{
+		failpoint.BlocksSync, failpoint.BlocksSynced, failpoint.Apply, failpoint.Applied, failpoint.Drop,
+		failpoint.Recover, failpoint.Recovered, failpoint.EntryWrite, failpoint.EntryWritten,
+	}}
+	rng.Shuffle(len(f.names), func(i, j int) { f.names[i], f.names[j] = f.names[j], f.names[i] })
+	return f
+}
+
+// any is a failpoint that comes while jobs run.
+func (f *failpoints) any() string {
+	name := f.names[f.next%len(f.names)]
+	f.next++
+	switch name {
+	case failpoint.Recover, failpoint.EntryWrite, failpoint.EntryWritten, failpoint.Recovered:
+		return fmt.Sprintf("%s:1", name)
+	}
+	return fmt.Sprintf("%s:%d", name, 1+f.rng.IntN(hitsMax))
+}
+
+// entry is a failpoint while the first entry of a job is written.
+func (f *failpoints) entry(round int) string {
+	return fmt.Sprintf("%s:1", []failpoint.Name{failpoint.EntryWrite, failpoint.EntryWritten}[round%2])
+}
+
+// end is a failpoint while the end of a job is written.
+func (f *failpoints) end(round int) string {
+	return fmt.Sprintf("%s:1", []failpoint.Name{failpoint.Sealed, failpoint.Seal}[round%2])
+}
+
+// fault does something bad.
+func (s *suite) fault(ctx context.Context) error {
+	switch n := s.rng.IntN(20); {
+	case n < 6:
+		return s.killRunner(ctx)
+	case n < 12:
+		return s.killAtFailpoint(ctx)
+	case n < 18:
+		return s.killWorker(ctx)
+	case n < 19:
+		return s.freezeRunner(ctx)
+	default:
+		return s.freezeWorker(ctx)
+	}
+}
+
+// killRunner kills the runner at a random time.
+func (s *suite) killRunner(ctx context.Context) error {
+	s.pause(ctx, aliveMax)
+	s.restart("")
+	s.report.fault()
+	return s.up(ctx)
+}
+
+// killAtFailpoint has the runner kill itself at a failpoint.
+func (s *suite) killAtFailpoint(ctx context.Context) error {
+	s.restart(s.points.any())
+	select {
+	case <-s.r.done:
+	case <-time.After(armedMax): // it may still come
+	case <-ctx.Done():
+	}
+	s.report.fault()
+	return s.up(ctx)
+}
+
+// killWorker kills a worker. The base of progress is what has been committed by then.
+func (s *suite) killWorker(ctx context.Context) error {
+	s.pause(ctx, aliveMax/3)
+	pid := s.worker()
+	if pid == 0 {
+		return nil
+	}
+	if syscall.Kill(pid, syscall.SIGKILL) == nil {
+		s.report.killed("worker")
+		s.report.fault()
+	}
+	return nil
+}
+
+// worker is a process of the runner's, 0 if there is none.
+func (s *suite) worker() int {
+	pids := s.r.workers()
+	if len(pids) == 0 {
+		return 0
+	}
+	return pids[s.rng.IntN(len(pids))]
+}
+
+func (s *suite) freezeRunner(ctx context.Context) error {
+	s.freeze(ctx, s.r.cmd.Process.Pid)
+	s.report.froze("runner")
+	return nil
+}
+
+func (s *suite) freezeWorker(ctx context.Context) error {
+	if pid := s.worker(); pid != 0 {
+		s.freeze(ctx, pid)
+		s.report.froze("worker")
+	}
+	return nil
+}
+
+// freeze stops a process and lets it go on.
+func (s *suite) freeze(ctx context.Context, pid int) {
+	if syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		return
+	}
+	s.pause(ctx, frozenMax)
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	s.report.fault()
+}
+
+// pause waits for a random time.
+func (s *suite) pause(ctx context.Context, limit time.Duration) {
+	select {
+	case <-time.After(time.Duration(s.rng.Int64N(int64(limit)))):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// dyingMax is how long a process takes to die at most.
+const dyingMax = 10 * time.Second
+
+// suite is a run of the crash suite.
+type suite struct {
+	c      config
+	dir    string
+	r      *runner
+	report *report
+	rng    *rand.Rand
+	points *failpoints
+	tasks  []*task // of this round
+	base   int64   // their progress when it was last looked at in this process
+}
+
+func newSuite(c config, dir string) (*suite, error) {
+	s := &suite{c: c, dir: dir, report: newReport(c), rng: rand.New(rand.NewPCG(c.seed, 0))}
+	s.points = newFailpoints(s.rng)
+	var err error
+	s.r, err = newRunner(c.pharos, filepath.Join(dir, "data"), filepath.Join(dir, "runner.log"), s.report)
+	if err != nil {
+		return nil, err
+	}
+	// Workers that are killed cost their bundles an attempt each, by design.
+	s.r.flags = []string{"--max-attempts", "100", "--workers-per-environment", fmt.Sprint(c.workers), "--memory", "64MiB"}
+	return s, nil
+}
+
+func (s *suite) close() {
+	s.r.kill()
+}
+
+// rounds runs rounds until enough has been killed.
+func (s *suite) rounds(ctx context.Context) error {
+	for round := 0; s.report.kills() < s.c.kills; round++ {
+		if err := s.round(ctx, round); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		fmt.Printf("round %d: %d kills so far, %d duplicates, %d losses\n", round, s.report.kills(), s.report.duplicates, s.report.losses)
+	}
+	return nil
+}
+
+// round runs both jobs to their end while things die.
+func (s *suite) round(ctx context.Context, round int) error {
+	stream, err := s.streamTask(round)
+	if err != nil {
+		return err
+	}
+	batch, err := s.batchTask(round)
+	if err != nil {
+		return err
+	}
+	s.tasks = nil
+	// While the entry of a job is written:
+	s.restart(s.points.entry(round))
+	for _, t := range []*task{batch, stream} {
+		if err := s.submit(ctx, t); err != nil {
+			return err
+		}
+		s.tasks = append(s.tasks, t)
+	}
+	if err := s.chaos(ctx, s.report.kills()+s.c.quota); err != nil {
+		return err
+	}
+	// While the end of a job is written:
+	s.restart(s.points.end(round))
+	if err := s.finish(ctx); err != nil {
+		return err
+	}
+	for _, t := range s.tasks {
+		if err := s.verify(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chaos lets faults happen until there have been so many kills, or the jobs have ended.
+func (s *suite) chaos(ctx context.Context, kills int) error {
+	for s.report.kills() < kills {
+		if err := s.up(ctx); err != nil {
+			return err
+		}
+		ended, err := s.ended(ctx)
+		if ended {
+			return nil
+		}
+		if err == nil {
+			err = s.fault(ctx)
+		}
+		if err == nil {
+			err = s.progress(ctx)
+		}
+		if err != nil && !s.died() {
+			return err
+		}
+	}
+	return nil
+}
+
+// died says whether a request has failed because a failpoint has ended the runner. Its connections end before it does.
+func (s *suite) died() bool {
+	if s.r.armed == "" {
+		return false
+	}
+	select {
+	case <-s.r.done:
+		return true
+	case <-time.After(dyingMax):
+		return false
+	}
+}
+
+// restart starts the runner, after it has killed the one that runs.
+func (s *suite) restart(failpoint string) {
+	if s.r.alive() {
+		s.r.kill()
+		s.report.killed("runner")
+	}
+	s.start(failpoint)
+}
+
+func (s *suite) start(failpoint string) {
+	s.base = 0
+	if err := s.r.start(failpoint); err != nil {
+		panic(err) // the binary is not there
+	}
+}
+
+// up waits until a runner serves. One that a failpoint has ended is started again.
+func (s *suite) up(ctx context.Context) error {
+	for {
+		if s.r.alive() {
+			err := s.r.ready(ctx)
+			if !errors.Is(err, errDied) {
+				return err
+			}
+		}
+		switch {
+		case s.r.armed == "" && s.r.done != nil:
+			return errDied
+		case s.r.armed != "":
+			name, _, _ := strings.Cut(s.r.armed, ":")
+			s.report.killed(name)
+		}
+		s.start("")
+	}
+}
+
+// views describes the jobs of this round.
+func (s *suite) views(ctx context.Context) ([]*jobView, error) {
+	var views []*jobView
+	for _, t := range s.tasks {
+		j, err := s.r.job(ctx, t.id)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, j)
+	}
+	return views, nil
+}
+
+// ended says whether all jobs have ended.
+func (s *suite) ended(ctx context.Context) (bool, error) {
+	views, err := s.views(ctx)
+	for _, j := range views {
+		if !j.Terminal {
+			return false, err
+		}
+	}
+	return err == nil, err
+}
+
+// progress waits until something has been committed since it was last called, or since the runner was started. It notes how
+// long that took since the last fault.
+func (s *suite) progress(ctx context.Context) error {
+	since := s.report.lastFault()
+	deadline := time.Now().Add(s.c.hang)
+	for {
+		views, err := s.views(ctx)
+		if err != nil {
+			return err
+		}
+		var sum int64
+		left := 0
+		for _, j := range views {
+			sum += j.progress()
+			if !j.Terminal {
+				left++
+			}
+		}
+		if sum > s.base || left == 0 {
+			s.base = sum
+			s.report.progressed(time.Since(since))
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return s.hung(views)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func (s *suite) hung(views []*jobView) error {
+	text := ""
+	for _, j := range views {
+		text += j.text()
+	}
+	s.report.hangs++
+	return fmt.Errorf("no progress within %v:\n%s", s.c.hang, text)
+}
+
+// finish waits for the end of the jobs, as long as they make progress.
+func (s *suite) finish(ctx context.Context) error {
+	for {
+		if err := s.up(ctx); err != nil {
+			return err
+		}
+		ended, err := s.ended(ctx)
+		if ended {
+			return nil
+		}
+		if err == nil {
+			err = s.progress(ctx)
+		}
+		if err != nil && !s.died() {
+			return err
+		}
+	}
+}

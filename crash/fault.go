@@ -14,6 +14,7 @@ import (
 const (
 	aliveMax  = 3 * time.Second // before a kill
 	frozenMax = 3 * time.Second
+	burstMax  = 4
 	armedMax  = 15 * time.Second // to wait for a failpoint
 	hitsMax   = 20               // the hit at which a failpoint of the commit path ends the runner
 )
@@ -71,12 +72,18 @@ func (s *suite) fault(ctx context.Context) error {
 	}
 }
 
-// killRunner kills the runner at a random time.
+// killRunner kills the runner at random times, up to burstMax in a row: the ones after the first while it recovers, or while
+// its workers start.
 func (s *suite) killRunner(ctx context.Context) error {
-	s.pause(ctx, aliveMax)
-	s.restart("")
-	s.report.fault()
-	return s.up(ctx)
+	for range 1 + s.rng.IntN(burstMax) {
+		s.pause(ctx, aliveMax)
+		s.restart("")
+		s.report.fault()
+		if err := s.up(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // killAtFailpoint has the runner kill itself at a failpoint.

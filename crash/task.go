@@ -67,7 +67,7 @@ func (s *suite) batchTask(round int) (*task, error) {
 	t.out, err = s.folder(t.name)
 	t.argv = []string{
 		binary, "--runner=universal", "--async", "--job_name=" + t.name, fmt.Sprintf("--endpoint=127.0.0.1:%d", s.r.port),
-		"--environment_type=PROCESS", "--environment_config=" + string(config), "--worker_binary=" + binary,
+		"--environment_type=PROCESS", "--environment_config=" + string(config), "--worker_binary=" + absolute("crash/gopipeline/main.go"), // staged, and used by nobody
 		fmt.Sprintf("--records=%d", s.c.records), fmt.Sprintf("--keys=%d", batchKeys), fmt.Sprintf("--size=%d", recordBytes),
 		fmt.Sprintf("--seed=%d", seed), "--out=" + t.out,
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/job"
@@ -178,5 +179,32 @@ func TestWorkerServiceIsGone(t *testing.T) {
 	r.open()
 	if st, text := r.end(id); st != jobpb.JobState_FAILED || !strings.Contains(text, "has not come back") {
 		t.Errorf("%v: %s", st, text)
+	}
+}
+
+// What a job has counted is there after it has ended and the runner is started
+// again.
+func TestMetricsOfEndedJobOutliveTheRunner(t *testing.T) {
+	r := newDurableRig(t)
+	id := r.submit(&sdk{elements: 3, use: func(b *fakesdk.Bundle) error {
+		b.Response.MonitoringInfos = append(b.Response.MonitoringInfos, &pipepb.MonitoringInfo{
+			Urn: "beam:metric:user:sum_int64:v1", Type: "beam:metrics:sum_int64:v1", Payload: []byte{7},
+			Labels: map[string]string{"NAMESPACE": "test", "NAME": "sevens"},
+		})
+		return fakesdk.Echo(b)
+	}})
+	if st, text := r.end(id); st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	for range 2 {
+		r.restart()
+		j, ok := r.m.Job(id)
+		if !ok {
+			t.Fatal("the job is not there any more")
+		}
+		_, committed := j.Metrics()
+		if len(committed) != 1 || committed[0].GetLabels()["NAME"] != "sevens" {
+			t.Errorf("the metrics after a restart are %v", committed)
+		}
 	}
 }

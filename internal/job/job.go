@@ -162,7 +162,7 @@ func (j *Job) save(sync bool) error {
 	if j.m.journal == nil || state == jobpb.JobState_STOPPED {
 		return nil
 	}
-	return j.write(state, nil, sync)
+	return j.write(state, sync)
 }
 
 // seal writes down that the job has ended, before what it has in the store is
@@ -171,21 +171,27 @@ func (j *Job) seal(end jobpb.JobState_Enum) error {
 	if j.m.journal == nil {
 		return nil
 	}
-	j.mu.Lock()
-	metrics, err := encodeInfos(j.metrics.committed.Infos())
-	j.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	failpoint.Hit(failpoint.Seal)
-	if err := j.write(end, metrics, true); err != nil {
+	if err := j.write(end, true); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.Sealed)
 	return nil
 }
 
-func (j *Job) write(state jobpb.JobState_Enum, metrics []byte, sync bool) error {
+// write writes the entry of the job. What it has counted in all belongs to its
+// end; until then that is in the records of its bundles.
+func (j *Job) write(state jobpb.JobState_Enum, sync bool) error {
+	var metrics []byte
+	if isTerminal(state) {
+		j.mu.Lock()
+		infos := j.metrics.committed.Infos()
+		j.mu.Unlock()
+		var err error
+		if metrics, err = encodeInfos(infos); err != nil {
+			return err
+		}
+	}
 	p, err := proto.Marshal(j.pipeline)
 	if err != nil {
 		return fmt.Errorf("pipeline: %w", err)

@@ -50,6 +50,13 @@ stream: ## a Python pipeline without an end: watch it for SECONDS (20), then it 
 stream-go: ## the same in Go
 	scripts/stream.sh go $(SECONDS)
 
+.PHONY: crash upgrade-drill
+crash: ## kill runners and workers, compare what comes out (ARGS="--kills 200 --seed 7"); see docs/durability.md
+	scripts/setup-crash.sh
+	$(GO) run ./crash $(ARGS)
+upgrade-drill: ## a job of the commit before is taken over by this one
+	scripts/upgrade-drill.sh
+
 .PHONY: bench
 bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")
 	$(GO) run ./bench/compare $(ARGS)

@@ -30,9 +30,6 @@ type jobView struct {
 
 // progress is a number that increases with each commit of a process; it starts at 0 when the runner does.
 func (j *jobView) progress() int64 {
-	if j.Terminal {
-		return 1 << 40
-	}
 	var n int64
 	for _, s := range j.Stages {
 		n += s.Input + s.Output

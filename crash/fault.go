@@ -98,7 +98,7 @@ func (s *suite) killAtFailpoint(ctx context.Context) error {
 	return s.up(ctx)
 }
 
-// killWorker kills a worker. The base of progress is what has been committed by then.
+// killWorker kills a worker.
 func (s *suite) killWorker(ctx context.Context) error {
 	s.pause(ctx, aliveMax/3)
 	pid := s.worker()
@@ -109,7 +109,8 @@ func (s *suite) killWorker(ctx context.Context) error {
 		s.report.killed("worker")
 		s.report.fault()
 	}
-	return nil
+	_, err := s.advanced(ctx) // what has been committed so far is no progress
+	return err
 }
 
 // worker is a process of the runner's, 0 if there is none.
@@ -124,7 +125,8 @@ func (s *suite) worker() int {
 func (s *suite) freezeRunner(ctx context.Context) error {
 	s.freeze(ctx, s.r.cmd.Process.Pid)
 	s.report.froze("runner")
-	return nil
+	_, err := s.advanced(ctx)
+	return err
 }
 
 func (s *suite) freezeWorker(ctx context.Context) error {
@@ -132,7 +134,8 @@ func (s *suite) freezeWorker(ctx context.Context) error {
 		s.freeze(ctx, pid)
 		s.report.froze("worker")
 	}
-	return nil
+	_, err := s.advanced(ctx)
+	return err
 }
 
 // freeze stops a process and lets it go on.

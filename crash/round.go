@@ -22,7 +22,6 @@ type suite struct {
 	rng    *rand.Rand
 	points *failpoints
 	tasks  []*task // of this round
-	base   int64   // their progress when it was last looked at in this process
 }
 
 func newSuite(c config, dir string) (*suite, error) {
@@ -134,7 +133,9 @@ func (s *suite) restart(failpoint string) {
 }
 
 func (s *suite) start(failpoint string) {
-	s.base = 0
+	for _, t := range s.tasks {
+		t.seen = 0
+	}
 	if err := s.r.start(failpoint); err != nil {
 		panic(err) // the binary is not there
 	}
@@ -184,31 +185,36 @@ func (s *suite) ended(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// progress waits until something has been committed since it was last called, or since the runner was started. It notes how
-// long that took since the last fault.
+// advanced says whether something has been committed, or a job has come to its end, since this was last asked, or since the
+// runner was started. That all jobs have ended counts as well.
+func (s *suite) advanced(ctx context.Context) (bool, error) {
+	views, err := s.views(ctx)
+	if err != nil {
+		return false, err
+	}
+	moved, left := false, false
+	for i, j := range views {
+		t := s.tasks[i]
+		moved = moved || !t.ended && (j.Terminal || j.progress() > t.seen)
+		t.seen, t.ended = j.progress(), j.Terminal
+		left = left || !j.Terminal
+	}
+	return moved || !left, nil
+}
+
+// progress waits until the jobs have advanced, and notes how long that took since the last fault.
 func (s *suite) progress(ctx context.Context) error {
 	since := s.report.lastFault()
 	deadline := time.Now().Add(s.c.hang)
 	for {
-		views, err := s.views(ctx)
-		if err != nil {
+		switch moved, err := s.advanced(ctx); {
+		case err != nil:
 			return err
-		}
-		var sum int64
-		left := 0
-		for _, j := range views {
-			sum += j.progress()
-			if !j.Terminal {
-				left++
-			}
-		}
-		if sum > s.base || left == 0 {
-			s.base = sum
+		case moved:
 			s.report.progressed(time.Since(since))
 			return nil
-		}
-		if time.Now().After(deadline) {
-			return s.hung(views)
+		case time.Now().After(deadline):
+			return s.hung(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -218,7 +224,11 @@ func (s *suite) progress(ctx context.Context) error {
 	}
 }
 
-func (s *suite) hung(views []*jobView) error {
+func (s *suite) hung(ctx context.Context) error {
+	views, err := s.views(ctx)
+	if err != nil {
+		return err
+	}
 	text := ""
 	for _, j := range views {
 		text += j.text()

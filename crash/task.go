@@ -28,6 +28,9 @@ type task struct {
 	counter string // that counts each of its inputs
 	inputs  int64
 	id      string // once submitted
+	// What the suite has seen of it:
+	seen  int64 // progress, in this process of the runner
+	ended bool
 }
 
 // streamTask is the streaming job: Python, an unbounded source, keyed counters, sessions and timers.

@@ -25,6 +25,8 @@ unit() { go test -race ./...; }
 sim() { make sim; }
 fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "$others"; }
 demo() { scripts/demo.sh; }
+crash() { scripts/setup-crash.sh && go run ./crash --kills 8 --ci; }
+upgrade() { scripts/upgrade-drill.sh; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
 kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
 python() { kit python; }
@@ -39,7 +41,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit sim fuzz demo stream python java-runner java typescript go-slice xlang})
+phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade python java-runner java typescript go-slice xlang})
 summary=""
 failed=0
 began=$SECONDS

@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pharos-beam/pharos/internal/storage/datadir"
 	"github.com/pharos-beam/pharos/internal/failpoint"
+	"github.com/pharos-beam/pharos/internal/storage/datadir"
 )
 
 // runnerFlags are the flags of `serve` and `run` that shape the runner.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 )
@@ -206,5 +207,30 @@ func TestMetricsOfEndedJobOutliveTheRunner(t *testing.T) {
 		if len(committed) != 1 || committed[0].GetLabels()["NAME"] != "sevens" {
 			t.Errorf("the metrics after a restart are %v", committed)
 		}
+	}
+}
+
+// A runner that dies between the end of a job and the removal of its data
+// removes them when it is started again.
+func TestDataOfEndedJobAreRemoved(t *testing.T) {
+	r := newDurableRig(t)
+	id := r.submit(&sdk{elements: 1})
+	if st, text := r.end(id); st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	r.close()
+	row := append(keyspace.Job(id), "left behind"...)
+	if err := r.kv.Apply([]keyspace.Op{{Kind: keyspace.Set, Key: row, Value: []byte("x")}}, true); err != nil {
+		t.Fatal(err)
+	}
+	r.sp.Close()
+	r.open()
+	snapshot := r.kv.Snapshot()
+	defer snapshot.Close()
+	if _, there, err := snapshot.Get(row); there || err != nil {
+		t.Errorf("the row is there (%v), error %v", there, err)
+	}
+	if st, _ := r.end(id); st != jobpb.JobState_DONE {
+		t.Errorf("after the restart the job is %v", st)
 	}
 }

@@ -90,6 +90,25 @@ func (l *journal) forget(id string) error {
 	}, false)
 }
 
+// sweep removes the data of a job that has ended: the runner may have died, or
+// the job failed before it could run, after its end was written down.
+func (l *journal) sweep(id string) error {
+	r := l.store.Snapshot()
+	defer r.Close()
+	data, left := keyspace.Job(id), false
+	err := r.Scan(data, keyspace.PrefixEnd(data), func(_, _ []byte) bool {
+		left = true
+		return false
+	})
+	if err == nil && left {
+		err = dropJob(l.store, id)
+	}
+	if err != nil {
+		return fmt.Errorf("drop what job %s has left: %w", id, err)
+	}
+	return nil
+}
+
 // found is a job as it is in the store.
 type found struct {
 	id     string

@@ -40,6 +40,10 @@ func (m *Manager) Recover() error {
 		m.mu.Unlock()
 		switch {
 		case j.terminal():
+			if err := m.journal.sweep(f.id); err != nil {
+				return err
+			}
+			m.dropArtifacts(f.id)
 		case err != nil:
 			m.opts.Log.Warn("job cannot go on", "job", j.id, "err", err)
 			j.fail(fmt.Errorf("the job cannot go on after the restart of the runner: %w", err))

@@ -12,9 +12,9 @@ import (
 
 // Limits of what is random.
 const (
-	aliveMax  = 3 * time.Second // before a kill
+	aliveMax  = 2 * time.Second // before a kill
 	frozenMax = 3 * time.Second
-	burstMax  = 4
+	burstMax  = 7
 	armedMax  = 15 * time.Second // to wait for a failpoint
 	hitsMax   = 20               // the hit at which a failpoint of the commit path ends the runner
 )

@@ -86,12 +86,12 @@ func run(c config) error {
 			err = s.fullDisk(ctx)
 		}
 	}
+	s.close() // what the last runner has written counts
 	s.report.print(os.Stdout)
 	switch {
 	case err != nil || c.keep:
 		fmt.Println("data, results and the runner's log are in", dir)
 	default:
-		s.close()
 		os.RemoveAll(dir)
 	}
 	if err == nil {

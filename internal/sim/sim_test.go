@@ -23,6 +23,28 @@ func TestSeeds(t *testing.T) { runAll(t, Run, *seeds) }
 // compares the outcomes.
 func TestMetamorphic(t *testing.T) { runAll(t, Compare, *seeds/len(axes)+1) }
 
+// TestSameSeed: a seed is enough to see a run again.
+func TestSameSeed(t *testing.T) {
+	for i := range int64(10) {
+		var traces [2][]string
+		for n := range traces {
+			w, err := prepare(mix(1, i), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			traces[n] = w.traced()
+		}
+		for n := range min(len(traces[0]), len(traces[1])) {
+			if a, b := traces[0][n], traces[1][n]; a != b {
+				t.Fatalf("seed %d: line %d of the trace is %q, then %q", mix(1, i), n, a, b)
+			}
+		}
+		if len(traces[0]) != len(traces[1]) {
+			t.Fatalf("seed %d: traces of %d and %d lines", mix(1, i), len(traces[0]), len(traces[1]))
+		}
+	}
+}
+
 func runAll(t *testing.T, run func(seed uint64, dir string) *Report, n int) {
 	if *seed != 0 {
 		report(t, run(*seed, t.TempDir()))

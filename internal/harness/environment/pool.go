@@ -319,6 +319,16 @@ func (p *Pool) Put(h *fnapi.Harness) {
 	}
 }
 
+// Succeeded says that a worker which is kept has done a bundle: the failures
+// before that do not count any more.
+func (p *Pool) Succeeded(h *fnapi.Harness) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if alive(h) {
+		p.failures = 0
+	}
+}
+
 // notify wakes everybody in Get; p.mu is held.
 func (p *Pool) notify() {
 	close(p.changed)

@@ -1,0 +1,348 @@
+package operator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+
+	"github.com/pharos-beam/pharos/internal/harness/bundle"
+	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+)
+
+// timersPerBundle is how many timers fire in one bundle.
+const timersPerBundle = 1000
+
+// transactor runs bundles as transactions: what a bundle did takes effect when
+// it has succeeded, all at once.
+type transactor struct {
+	*lane
+	ahead *flight // a mark that ended the bundle before it
+	token [16]byte
+}
+
+// transaction is one bundle, which may be tried several times.
+type transaction struct {
+	*session
+	t       *transactor
+	flights []*flight
+	timers  []Timer // that fire in it
+	now     int64   // when they fire
+	live    bool    // takes more from the queue
+	given   int     // flights handed out
+	fired   bool    // timers handed out
+
+	overlay *overlay
+	out     map[string][]byte
+	set     []Timer
+}
+
+// run runs bundles until the operator is closed.
+func (t *transactor) run() {
+	defer t.disconnect()
+	_, _ = rand.Read(t.token[:]) // never fails, see crypto/rand
+	for {
+		f := t.ahead
+		t.ahead = nil
+		if f == nil {
+			f = t.next()
+		}
+		switch {
+		case f == nil:
+			return
+		case t.op.Err() != nil:
+			t.op.answer(f, t.op.Err())
+		case f.result.Mark != nil:
+			t.fire(f)
+		default:
+			t.input(f)
+		}
+	}
+}
+
+// input runs a bundle of batches that begins with f.
+func (t *transactor) input(f *flight) {
+	x := t.begin(f)
+	x.live = true
+	x.add(f)
+	err := t.transact(x)
+	t.op.track(x.session, false)
+	if err == nil {
+		err = x.distribute()
+	}
+	for _, f := range x.flights {
+		t.op.answer(f, err)
+	}
+	if err != nil {
+		t.op.fail(err)
+	}
+}
+
+// fire runs bundles of the timers that are due at a mark, until there are none.
+func (t *transactor) fire(f *flight) {
+	m := f.result.Mark
+	for {
+		due, err := t.op.backend.Due(m.Domain, m.Time, timersPerBundle)
+		if err == nil && len(due) > 0 {
+			x := t.begin(f)
+			x.timers, x.now = due, m.Time
+			err = t.transact(x)
+			t.op.track(x.session, false)
+			f.result.collect(x.out)
+		}
+		if err != nil {
+			t.op.fail(err)
+			t.op.answer(f, err)
+			return
+		}
+		if len(due) == 0 {
+			t.op.answer(f, nil)
+			return
+		}
+	}
+}
+
+// begin makes a transaction that is tracked from now on.
+func (t *transactor) begin(f *flight) *transaction {
+	x := &transaction{session: newSession(t.op, f), t: t}
+	t.op.track(x.session, true)
+	return x
+}
+
+// transact tries a bundle until it succeeds, fails or has been tried too often,
+// and commits it.
+func (t *transactor) transact(x *transaction) error {
+	for attempt := 1; ; attempt++ {
+		err := t.try(x)
+		var sdk *fnapi.SDKError
+		var dead *fnapi.DeadError
+		switch {
+		case err == nil:
+			if err := x.overlay.commit(x.changes()); err != nil {
+				return fmt.Errorf("commit of a bundle of %s: %w", t.op.f.name(), err)
+			}
+			return nil
+		case errors.As(err, &sdk):
+			return &FunctionError{Function: t.op.f.name(), Traceback: sdk.Text}
+		case !errors.As(err, &dead) || t.op.ctx.Err() != nil:
+			return t.op.reason(err)
+		case attempt >= t.op.limits.Attempts:
+			return &WorkerError{Function: t.op.f.name(), Attempts: attempt, Cause: dead.Cause}
+		}
+		x.live = false // the same input again
+	}
+}
+
+// try runs the bundle once.
+func (t *transactor) try(x *transaction) error {
+	if err := t.connect(t.op.ctx); err != nil {
+		return err
+	}
+	x.reset()
+	outputs := []string{sinkID}
+	for _, s := range t.op.f.SideOutputs {
+		outputs = append(outputs, sideID(s.Tag))
+	}
+	families := make([]bundle.TimerKey, len(t.op.f.Timers))
+	for i, f := range t.op.f.Timers {
+		families[i] = bundle.TimerKey{Transform: transformID, Family: f.Name}
+	}
+	protocol := t.op.f.States
+	if protocol == nil {
+		protocol = beamStates{}
+	}
+	b := bundle.Start(t.op.ctx, t.h, bundle.Spec{
+		Descriptor:    t.op.desc.GetId(),
+		Source:        x,
+		State:         &stateServer{protocol, &BundleState{x.overlay}},
+		Output:        x.output,
+		Timer:         x.timer,
+		DataOutputs:   outputs,
+		TimerFamilies: families,
+		InputPort:     sourceID,
+		CacheTokens:   t.cacheTokens(),
+	})
+	x.running.Store(b)
+	result, err := b.Wait()
+	if err == nil {
+		t.op.metrics.add(result.Infos)
+		t.op.pool.pool.Succeeded(t.h)
+	}
+	return err
+}
+
+// cacheTokens allow the worker to keep the state that it has seen: nobody else
+// changes it. Another worker gets another token, for it may have kept something
+// from before.
+func (t *transactor) cacheTokens() []*fnpb.ProcessBundleRequest_CacheToken {
+	return []*fnpb.ProcessBundleRequest_CacheToken{{
+		Type:  &fnpb.ProcessBundleRequest_CacheToken_UserState_{UserState: &fnpb.ProcessBundleRequest_CacheToken_UserState{}},
+		Token: binary.BigEndian.AppendUint64(t.token[:], uint64(t.uses)),
+	}}
+}
+
+// add takes a flight into the bundle.
+func (x *transaction) add(f *flight) {
+	x.flights = append(x.flights, f)
+	x.elements += f.batch.Elements
+	x.bytes += int64(len(f.batch.Data))
+}
+
+// reset forgets what an earlier attempt did.
+func (x *transaction) reset() {
+	x.given, x.fired, x.begin = 0, false, nil
+	x.overlay = newOverlay(x.op.backend)
+	x.out, x.set = map[string][]byte{}, nil
+}
+
+// Next implements bundle.Source.
+func (x *transaction) Next(ctx context.Context) (bundle.Chunk, error) {
+	if !x.fired && len(x.timers) > 0 {
+		return x.fireNext(), nil
+	}
+	if x.given == len(x.flights) {
+		if !x.live || x.full() {
+			return bundle.Chunk{}, io.EOF
+		}
+		f, err := x.wait(ctx)
+		if err != nil {
+			return bundle.Chunk{}, err
+		}
+		x.add(f)
+	}
+	f := x.flights[x.given]
+	x.given++
+	return bundle.Chunk{
+		Data: f.batch.Data, Elements: f.batch.Elements,
+		Flush: x.given == len(x.flights) && len(x.op.queue) == 0,
+	}, nil
+}
+
+// wait waits for another batch, or for the end of the bundle.
+func (x *transaction) wait(ctx context.Context) (*flight, error) {
+	for {
+		select {
+		case f := <-x.op.queue:
+			return x.admit(f)
+		default:
+		}
+		if x.first <= x.op.barrier.Load() {
+			return nil, io.EOF
+		}
+		select {
+		case f := <-x.op.queue:
+			return x.admit(f)
+		case <-x.wake:
+		case <-x.expired.C:
+			return nil, io.EOF
+		case <-x.op.closing:
+			return nil, io.EOF
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// admit keeps a mark for after the bundle.
+func (x *transaction) admit(f *flight) (*flight, error) {
+	if f.result.Mark == nil {
+		return f, nil
+	}
+	x.t.ahead = f
+	return nil, io.EOF
+}
+
+// fireNext hands out the timers of the next family.
+func (x *transaction) fireNext() bundle.Chunk {
+	x.fired = true
+	var data []byte
+	family := x.timers[0].Family
+	n := 0
+	for n < len(x.timers) && x.timers[n].Family == family {
+		data = x.op.codecs[family].Fire(data, x.timers[n], x.now)
+		n++
+	}
+	x.timers = x.timers[:n] // the rest is still due
+	return bundle.Chunk{Transform: transformID, Family: family, Data: data, Flush: true}
+}
+
+// output implements bundle.Spec.Output.
+func (x *transaction) output(sink string, data []byte) error {
+	if x.out[sink] == nil {
+		x.out[sink] = data
+		return nil
+	}
+	x.out[sink] = append(x.out[sink], data...)
+	return nil
+}
+
+// timer implements bundle.Spec.Timer.
+func (x *transaction) timer(_, family string, data []byte) error {
+	codec := x.op.codecs[family]
+	for len(data) > 0 {
+		t, rest, err := codec.Decode(data)
+		if err != nil {
+			return err
+		}
+		t.Family = family
+		x.set = append(x.set, t)
+		data = rest
+	}
+	return nil
+}
+
+// changes are the timers that fired, which are clear now, and those that were
+// set or cleared since.
+func (x *transaction) changes() []Timer {
+	all := make([]Timer, 0, len(x.timers)+len(x.set))
+	for _, t := range x.timers {
+		t.Clear = true
+		all = append(all, t)
+	}
+	return append(all, x.set...)
+}
+
+// distribute gives the output to the batches.
+func (x *transaction) distribute() error {
+	last := x.flights[len(x.flights)-1]
+	if x.op.f.Match == Loose {
+		last.result.collect(x.out)
+		return nil
+	}
+	data := x.out[sinkID]
+	delete(x.out, sinkID)
+	for _, f := range x.flights {
+		n, left, err := countFrames(data, f.batch.Elements, x.op.f.Match == EndMarked)
+		if err != nil {
+			return err
+		}
+		if left > 0 {
+			return fmt.Errorf("%s gave too little output", x.op.f.name())
+		}
+		f.result.Data, data = data[:n:n], data[n:]
+	}
+	if len(data) > 0 {
+		return fmt.Errorf("%s gave more output than the input asks for", x.op.f.name())
+	}
+	last.result.collect(x.out)
+	return nil
+}
+
+// collect adds output by sink to a result.
+func (r *Result) collect(out map[string][]byte) {
+	for sink, data := range out {
+		if sink == sinkID {
+			r.Data = append(r.Data, data...)
+			continue
+		}
+		if r.Side == nil {
+			r.Side = map[string][]byte{}
+		}
+		tag := sink[len(sinkID)+1:]
+		r.Side[tag] = append(r.Side[tag], data...)
+	}
+}

@@ -62,33 +62,42 @@ func describe(id string, f *Function) (*fnpb.ProcessBundleDescriptor, error) {
 // chain adds the operations and the sinks of side outputs; it returns the
 // collection that leaves the last operation.
 func (b *descriptor) chain(f *Function, in string) (string, error) {
-	coders := make([]Coder, 0, len(f.Then)+1)
-	for _, s := range f.Then {
-		coders = append(coders, s.Input)
-	}
-	coders = append(coders, f.Output)
-
 	payload, err := b.timers(f)
 	if err != nil {
 		return "", err
 	}
-	out := b.collection("c0", coders[0])
+	out := b.collection("c0", firstInput(f.Then, f.Output))
 	first := transform(transformID, f.URN, payload, in, f.OutputTag, out)
 	b.d.Transforms[transformID] = first
 	for i, s := range f.SideOutputs {
-		id := b.collection("side"+strconv.Itoa(i), s.Coder)
+		name := "side" + strconv.Itoa(i)
+		id := b.collection(name, firstInput(s.Then, s.Coder))
 		first.Outputs[s.Tag] = id
+		id = b.steps(name, s.Then, id, f.OutputTag, s.Coder)
 		if err := b.port(sideID(s.Tag), urn.DataSink, s.Coder, id); err != nil {
 			return "", err
 		}
 	}
-	for i, s := range f.Then {
-		id := transformID + strconv.Itoa(i+1)
-		next := b.collection("c"+strconv.Itoa(i+1), coders[i+1])
-		b.d.Transforms[id] = transform(id, s.URN, s.Payload, out, f.OutputTag, next)
-		out = next
+	return b.steps(transformID, f.Then, out, f.OutputTag, f.Output), nil
+}
+
+// firstInput is the coder of what goes into steps, or out if there are none.
+func firstInput(steps []Step, out Coder) Coder {
+	if len(steps) > 0 {
+		return steps[0].Input
 	}
-	return out, nil
+	return out
+}
+
+// steps adds further operations; it returns the collection behind the last.
+func (b *descriptor) steps(prefix string, steps []Step, in, tag string, out Coder) string {
+	for i, s := range steps {
+		id := prefix + "." + strconv.Itoa(i+1)
+		next := b.collection(id, firstInput(steps[i+1:], out))
+		b.d.Transforms[id] = transform(id, s.URN, s.Payload, in, tag, next)
+		in = next
+	}
+	return in
 }
 
 // sideID is the sink of a side output.

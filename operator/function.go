@@ -32,6 +32,9 @@ type Function struct {
 	SelfFlushing bool
 	// Timers are the timer families of the first operation.
 	Timers []TimerFamily
+	// RowTimers is set for a function that sets timers with elements of its
+	// output, and is told of them with elements of its input.
+	RowTimers RowTimers
 	// Stateful functions keep state by key, and are run in transactions.
 	Stateful bool
 	// Coders are further coders, by the ids under which payloads refer to them.
@@ -56,6 +59,8 @@ type SideOutput struct {
 	Tag string
 	// Coder encodes its elements.
 	Coder Coder
+	// Then are operations that it goes through before it leaves.
+	Then []Step
 }
 
 // Coder names a coder with its payload and components. The zero Coder is byte
@@ -86,7 +91,7 @@ const (
 
 // atomic says that f is run in transactions.
 func (f *Function) atomic() bool {
-	return f.Stateful || len(f.Timers) > 0 || len(f.SideOutputs) > 0 || f.Match == Loose
+	return f.Stateful || len(f.Timers) > 0 || f.RowTimers != nil || len(f.SideOutputs) > 0 || f.Match == Loose
 }
 
 // name returns what messages call the function.

@@ -116,6 +116,9 @@ func (l *lane) failed(left []*flight, err error) {
 	var sdk *fnapi.SDKError
 	var dead *fnapi.DeadError
 	isSDK, isDead := errors.As(err, &sdk), errors.As(err, &dead)
+	if len(left) == 0 && !isDead && l.op.ctx.Err() == nil {
+		l.op.fail(l.op.reason(err)) // there is no batch to say it with
+	}
 	for _, f := range left {
 		switch {
 		case isDead && l.op.ctx.Err() == nil:

@@ -51,6 +51,15 @@ type TimerCodec interface {
 	Fire(dst []byte, t Timer, now int64) []byte
 }
 
+// RowTimers are timers that are elements among others.
+type RowTimers interface {
+	// Split parts the output of a bundle into elements for the engine and
+	// timers. Their family is "".
+	Split(data []byte) (out []byte, timers []Timer, err error)
+	// Fire appends an element that tells the function that a timer has fired.
+	Fire(dst []byte, t Timer, now int64) []byte
+}
+
 // Timer is a timer that a function has set or cleared.
 type Timer struct {
 	// Family is the family's name.

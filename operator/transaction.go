@@ -122,10 +122,7 @@ func (t *transactor) transact(x *transaction) error {
 		var dead *fnapi.DeadError
 		switch {
 		case err == nil:
-			if err := x.overlay.commit(x.changes()); err != nil {
-				return fmt.Errorf("commit of a bundle of %s: %w", t.op.f.name(), err)
-			}
-			return nil
+			return x.commit()
 		case errors.As(err, &sdk):
 			return &FunctionError{Function: t.op.f.name(), Traceback: sdk.Text}
 		case !errors.As(err, &dead) || t.op.ctx.Err() != nil:
@@ -135,6 +132,22 @@ func (t *transactor) transact(x *transaction) error {
 		}
 		x.live = false // the same input again
 	}
+}
+
+// commit makes the bundle's changes of state and timers durable in the backend.
+func (x *transaction) commit() error {
+	if rt := x.op.f.RowTimers; rt != nil {
+		out, timers, err := rt.Split(x.out[sinkID])
+		if err != nil {
+			return fmt.Errorf("timers of %s: %w", x.op.f.name(), err)
+		}
+		x.out[sinkID] = out
+		x.set = append(x.set, timers...)
+	}
+	if err := x.overlay.commit(x.changes()); err != nil {
+		return fmt.Errorf("commit of a bundle of %s: %w", x.op.f.name(), err)
+	}
+	return nil
 }
 
 // try runs the bundle once.
@@ -259,15 +272,23 @@ func (x *transaction) admit(f *flight) (*flight, error) {
 // fireNext hands out the timers of the next family.
 func (x *transaction) fireNext() bundle.Chunk {
 	x.fired = true
-	var data []byte
 	family := x.timers[0].Family
+	c := bundle.Chunk{Transform: transformID, Family: family, Flush: true}
+	var codec interface {
+		Fire(dst []byte, t Timer, now int64) []byte
+	} = x.op.f.RowTimers
+	if family != "" {
+		codec = x.op.codecs[family]
+	} else {
+		c.Transform = sourceID
+	}
 	n := 0
 	for n < len(x.timers) && x.timers[n].Family == family {
-		data = x.op.codecs[family].Fire(data, x.timers[n], x.now)
+		c.Data = codec.Fire(c.Data, x.timers[n], x.now)
 		n++
 	}
 	x.timers = x.timers[:n] // the rest is still due
-	return bundle.Chunk{Transform: transformID, Family: family, Data: data, Flush: true}
+	return c
 }
 
 // output implements bundle.Spec.Output.

@@ -1,0 +1,85 @@
+package pyflink_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pharos-beam/pharos/operator"
+	"github.com/pharos-beam/pharos/operator/operatortest"
+	"github.com/pharos-beam/pharos/operator/pyflink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pool is a pool of PyFlink's harness that ends with the test.
+func pool(t testing.TB, o operator.PoolOptions) *operator.Pool {
+	t.Helper()
+	p, err := operator.NewPool(pyflink.Environment(operatortest.Python(t, "pyflink"), "UTC"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func deadline(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var ab = pyflink.Schema{{Name: "a", Type: pyflink.BigInt}, {Name: "b", Type: pyflink.BigInt}}
+
+func TestScalarSource(t *testing.T) {
+	p := pool(t, operator.PoolOptions{})
+	ctx := deadline(t)
+	f := pyflink.Scalar(ab, ab[:1],
+		pyflink.UDF{Payload: pyflink.ScalarSource("lambda a, b: None if b is None else a + b"), Args: pyflink.Columns(0, 1)})
+	op, err := p.Open(ctx, f, operator.Limits{Bundles: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	in, _ := pyflink.NewRowCoder(ab)
+	out, _ := pyflink.NewRowCoder(ab[:1])
+	b, err := in.Batch(pyflink.Values(int64(1), int64(2)), pyflink.Values(int64(3), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := op.Call(ctx, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := out.Read(r.Data)
+	if want := []pyflink.Row{pyflink.Values(int64(3)), pyflink.Values(nil)}; err != nil || !reflect.DeepEqual(rows, want) {
+		t.Fatal(err, rows)
+	}
+}
+
+func TestExceptionHasATraceback(t *testing.T) {
+	p := pool(t, operator.PoolOptions{})
+	ctx := deadline(t)
+	f := pyflink.Scalar(ab, ab[:1], pyflink.UDF{Payload: pyflink.ScalarSource("lambda a, b: a // b"), Args: pyflink.Columns(0, 1)})
+	op, err := p.Open(ctx, f, operator.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	in, _ := pyflink.NewRowCoder(ab)
+	b, _ := in.Batch(pyflink.Values(int64(1), int64(0)))
+	_, err = op.Call(ctx, b)
+	var fe *operator.FunctionError
+	if !errors.As(err, &fe) || !strings.Contains(fe.Traceback, "Traceback") || !strings.Contains(err.Error(), "ZeroDivisionError") {
+		t.Fatal(err)
+	}
+	b, _ = in.Batch(pyflink.Values(int64(7), int64(2)))
+	if _, err = op.Call(ctx, b); err != nil {
+		t.Fatal("the worker should live on:", err)
+	}
+}

@@ -1,0 +1,413 @@
+"""Runs functions on a real Flink (MiniCluster) and writes down what they return.
+
+    python reference.py OUT.json
+
+The output has, for each case, the functions as PyFlink pickles them, the input rows and the rows
+that Flink returned; reference_test.go runs the same through package operator and compares.
+"""
+import base64
+import datetime
+import decimal
+import json
+import os
+import sys
+import tempfile
+
+import cloudpickle
+from pyflink.common import Row
+from pyflink.common import Types
+from pyflink.common import WatermarkStrategy
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import KeyedProcessFunction
+from pyflink.datastream import OutputTag
+from pyflink.datastream import ProcessFunction
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.state import ListStateDescriptor
+from pyflink.datastream.state import MapStateDescriptor
+from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.table import AggregateFunction
+from pyflink.table import AsyncScalarFunction
+from pyflink.table import DataTypes
+from pyflink.table import EnvironmentSettings
+from pyflink.table import TableAggregateFunction
+from pyflink.table import TableEnvironment
+from pyflink.table import udf as udfs
+from pyflink.table.expressions import col
+from pyflink.table.expressions import lit
+from pyflink.table.udf import udaf
+from pyflink.table.udf import udf
+from pyflink.table.udf import udtaf
+from pyflink.table.udf import udtf
+from pyflink.table.window import Session
+from pyflink.table.window import Tumble
+
+BIGINT = DataTypes.BIGINT()
+EPOCH = datetime.datetime(1970, 1, 1)
+
+
+def row_type(**fields):
+    return DataTypes.ROW([DataTypes.FIELD(n, t) for n, t in fields.items()])
+
+
+def plain(v):
+    """Makes JSON of a value; reference_test.go does the reverse."""
+    if v is None or isinstance(v, (bool, int, float, str)):
+        return v
+    if isinstance(v, (bytes, bytearray)):
+        return bytes(v).hex()
+    if isinstance(v, decimal.Decimal):
+        return str(v)
+    if isinstance(v, datetime.datetime):
+        if v.tzinfo is not None:
+            v = v.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        return (v - EPOCH) // datetime.timedelta(microseconds=1)
+    if isinstance(v, datetime.date):
+        return v.isoformat()
+    if isinstance(v, datetime.time):
+        return ((v.hour * 60 + v.minute) * 60 + v.second) * 1000 + v.microsecond // 1000
+    if isinstance(v, dict):
+        return [[plain(k), plain(x)] for k, x in v.items()]
+    return [plain(x) for x in v]
+
+
+def changelog(result):
+    """Returns rows with their kinds."""
+    with result.collect() as rows:
+        return [[r.get_row_kind().value, plain(list(r))] for r in rows]
+
+
+def pickled(function):
+    return base64.b64encode(cloudpickle.dumps(function)).decode()
+
+
+def environment(batch):
+    settings = EnvironmentSettings.in_batch_mode() if batch else EnvironmentSettings.in_streaming_mode()
+    t = TableEnvironment.create(settings)
+    config = t.get_config()
+    config.set('parallelism.default', '1')
+    config.set('python.executable', sys.executable)
+    config.set('table.local-time-zone', 'UTC')
+    config.set('table.exec.resource.default-parallelism', '1')
+    return t
+
+
+# ---- rows
+
+NUMBERS = [(i * 7919 - 3000, None if i % 5 == 0 else i % 7) for i in range(200)]
+PAIRS = row_type(a=BIGINT, b=BIGINT)
+
+TYPES = row_type(
+    t=DataTypes.TINYINT(), s=DataTypes.SMALLINT(), i=DataTypes.INT(), l=BIGINT, f=DataTypes.FLOAT(),
+    d=DataTypes.DOUBLE(), o=DataTypes.BOOLEAN(), e=DataTypes.DECIMAL(20, 4), v=DataTypes.STRING(),
+    y=DataTypes.BYTES(), a=DataTypes.DATE(), m=DataTypes.TIME(), p=DataTypes.TIMESTAMP(3),
+    q=DataTypes.TIMESTAMP(6), z=DataTypes.TIMESTAMP_LTZ(3), r=DataTypes.ARRAY(BIGINT),
+    x=DataTypes.MAP(DataTypes.STRING(), DataTypes.INT()),
+    w=row_type(n=BIGINT, t=DataTypes.STRING()), c=DataTypes.ARRAY(DataTypes.ARRAY(DataTypes.STRING())))
+
+UTC = datetime.timezone.utc
+TYPED_ROWS = [
+    (1, 2, 3, 4, 0.5, 2.25, True, decimal.Decimal('12.3400'), 'snow \u2744 and \U0001f980', b'\x00\xff', datetime.date(2024, 2, 29),
+     datetime.time(23, 59, 59, 123000), datetime.datetime(2001, 2, 3, 4, 5, 6, 789000),
+     datetime.datetime(2001, 2, 3, 4, 5, 6, 789123), datetime.datetime(2020, 5, 6, 7, 8, 9, tzinfo=UTC),
+     [1, None, -3], {'one': 1, 'none': None}, Row(5, 'in'), [['a', None], None, []]),
+    (-128, -32768, -2**31, -2**63, -1.5, -1e300, False, decimal.Decimal('-9999999999999999.9999'), '', b'',
+     datetime.date(1, 1, 1), datetime.time(0, 0), datetime.datetime(1969, 12, 31, 23, 59, 59),
+     datetime.datetime(1970, 1, 1), datetime.datetime(1970, 1, 1, tzinfo=UTC), [], {}, Row(None, None), []),
+    (127, 32767, 2**31 - 1, 2**63 - 1, 3.0, 1e-300, True, decimal.Decimal('0.0001'), 'x' * 300, b'y' * 300,
+     datetime.date(9999, 12, 31), datetime.time(12, 0), datetime.datetime(2999, 1, 1),
+     datetime.datetime(2100, 1, 1, 0, 0, 0, 1), datetime.datetime(2100, 1, 1, tzinfo=UTC), [2**62], {'': -1}, Row(-1, ''), [[]]),
+    tuple([None] * 19),
+]
+
+
+# ---- functions
+
+def add(a, b):
+    return None if b is None else a + b
+
+
+def double(a):
+    return 2 * a
+
+
+def same(v):
+    return v
+
+
+def boom(a, b):
+    if a == 4919:
+        raise ValueError('boom at %d' % a)
+    return a
+
+
+def exits(a, b):
+    os._exit(3)
+
+
+def repeat(a, b):
+    for i in range(b or 0):
+        yield a, 'x%d' % i
+
+
+class AsyncAdd(AsyncScalarFunction):
+    async def eval(self, a, b):
+        return None if b is None else a + b
+
+
+def pandas_add(a, b):
+    return a + b
+
+
+class Sum(AggregateFunction):
+    def create_accumulator(self):
+        return Row(0)
+
+    def get_value(self, accumulator):
+        return accumulator[0]
+
+    def accumulate(self, accumulator, v):
+        accumulator[0] += v or 0
+
+    def retract(self, accumulator, v):
+        accumulator[0] -= v or 0
+
+    def merge(self, accumulator, others):
+        for o in others:
+            accumulator[0] += o[0]
+
+    def get_result_type(self):
+        return BIGINT
+
+    def get_accumulator_type(self):
+        return row_type(s=BIGINT)
+
+
+class Top2(TableAggregateFunction):
+    def create_accumulator(self):
+        return [None, None]
+
+    def accumulate(self, accumulator, v):
+        if accumulator[0] is None or v > accumulator[0]:
+            accumulator[:] = [v, accumulator[0]]
+        elif accumulator[1] is None or v > accumulator[1]:
+            accumulator[1] = v
+
+    def emit_value(self, accumulator):
+        for v in accumulator:
+            if v is not None:
+                yield Row(v)
+
+    def get_result_type(self):
+        return row_type(v=BIGINT)
+
+    def get_accumulator_type(self):
+        return DataTypes.ARRAY(BIGINT)
+
+
+def pandas_sum(v):
+    return v.sum()
+
+
+class Split(ProcessFunction):
+    def process_element(self, value, ctx):
+        for i in range(value[1] % 3):
+            yield '%d:%d' % (value[0], i)
+
+
+ODD = OutputTag('odd', Types.STRING())
+
+
+class Keyed(KeyedProcessFunction):
+    def open(self, ctx):
+        self.count = ctx.get_state(ValueStateDescriptor('count', Types.LONG()))
+        self.seen = ctx.get_map_state(MapStateDescriptor('seen', Types.LONG(), Types.STRING()))
+        self.all = ctx.get_list_state(ListStateDescriptor('all', Types.LONG()))
+
+    def process_element(self, value, ctx):
+        count = (self.count.value() or 0) + 1
+        self.count.update(count)
+        self.seen.put(value[1], 's%d' % value[1])
+        if self.seen.contains(value[1] - 3):
+            self.seen.remove(value[1] - 3)
+        self.all.add(value[1])
+        ctx.timer_service().register_event_time_timer(ctx.timestamp() + 2000)
+        if value[1] % 4 == 0:
+            ctx.timer_service().delete_event_time_timer(ctx.timestamp() + 2000)
+        if value[1] % 2:
+            yield ODD, 'odd %d' % value[1]
+        yield 'k%d c%d' % (value[0], count)
+
+    def on_timer(self, timestamp, ctx):
+        yield 'timer %d key %d count %d all %d seen %s' % (
+            timestamp, ctx.get_current_key(), self.count.value(), len(list(self.all.get())),
+            sorted(self.seen.items()))
+
+
+# ---- cases
+
+def scalar(t):
+    f = udf(add, result_type=BIGINT)
+    g = udf(double, result_type=BIGINT)
+    table = t.from_elements(NUMBERS, PAIRS)
+    result = table.select(f(col('a'), col('b')), f(g(col('a')), lit(5))).execute()
+    return {'payloads': [pickled(udfs.DelegatingScalarFunction(add)), pickled(udfs.DelegatingScalarFunction(double))],
+            'constants': [base64.b64encode(b'\0' + cloudpickle.dumps(5)).decode()],
+            'input': plain(NUMBERS), 'output': changelog(result)}
+
+
+def types(t):
+    table = t.from_elements(TYPED_ROWS, TYPES)
+    calls = [udf(same, result_type=f.data_type)(col(f.name)) for f in TYPES.fields]
+    return {'payloads': [pickled(udfs.DelegatingScalarFunction(same))], 'input': plain(TYPED_ROWS),
+            'output': changelog(table.select(*calls).execute())}
+
+
+def pandas_types(t):
+    names = ['t', 's', 'i', 'l', 'f', 'd', 'o', 'e', 'v', 'y', 'a', 'm', 'p', 'r']
+    rows = [tuple(v for v, f in zip(r, TYPES.fields) if f.name in names) for r in TYPED_ROWS]
+    # pandas has no dates so far from now, and turns nulls of some types into others.
+    rows = [rows[0], rows[0]]
+    kind = DataTypes.ROW([f for f in TYPES.fields if f.name in names])
+    table = t.from_elements(rows, kind)
+    calls = [udf(same, result_type=f.data_type, func_type='pandas')(col(f.name)) for f in kind.fields]
+    return {'payloads': [pickled(udfs.DelegatingScalarFunction(same))], 'input': plain(rows),
+            'output': changelog(table.select(*calls).execute())}
+
+
+def table(t):
+    f = udtf(repeat, result_types=[BIGINT, DataTypes.STRING()])
+    rows = t.from_elements(NUMBERS, PAIRS)
+    result = rows.join_lateral(f(col('a'), col('b')).alias('n', 's')).select(col('a'), col('b'), col('n'), col('s')).execute()
+    return {'payloads': [pickled(udfs.DelegationTableFunction(repeat))], 'input': plain(NUMBERS), 'output': changelog(result)}
+
+
+def asynchronous(t):
+    f = udf(AsyncAdd(), result_type=BIGINT)
+    result = t.from_elements(NUMBERS, PAIRS).select(f(col('a'), col('b'))).execute()
+    return {'payloads': [pickled(AsyncAdd())], 'input': plain(NUMBERS), 'output': changelog(result)}
+
+
+def pandas(t):
+    f = udf(pandas_add, result_type=BIGINT, func_type='pandas')
+    rows = [(a, b or 0) for a, b in NUMBERS]
+    result = t.from_elements(rows, PAIRS).select(f(col('a'), col('b'))).execute()
+    return {'payloads': [pickled(udfs.DelegatingScalarFunction(pandas_add))], 'input': plain(rows), 'output': changelog(result)}
+
+
+def group(t):
+    f = udaf(Sum())
+    rows = [(a, (b or 0) % 3) for a, b in NUMBERS]
+    result = t.from_elements(rows, PAIRS).group_by(col('b')).select(col('b'), f(col('a'))).execute()
+    return {'payloads': [pickled(Sum())], 'input': plain(rows), 'output': changelog(result)}
+
+
+def group_table(t):
+    f = udtaf(Top2())
+    rows = [(a, (b or 0) % 3) for a, b in NUMBERS]
+    result = t.from_elements(rows, PAIRS).group_by(col('b')).flat_aggregate(f(col('a')).alias('v')).select(col('b'), col('v')).execute()
+    return {'payloads': [pickled(Top2())], 'input': plain(rows), 'output': changelog(result)}
+
+
+def windows(t, window):
+    rows = [(i, i % 3, datetime.datetime(2024, 1, 1) + datetime.timedelta(seconds=i + (i // 7) * 10)) for i in range(30)]
+    with tempfile.NamedTemporaryFile('w', suffix='.csv', delete=False) as file:
+        file.writelines('%d,%d,%s\n' % r for r in rows)
+    name = os.path.basename(file.name).split('.')[0]
+    t.execute_sql(f"CREATE TABLE {name} (a BIGINT, b BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH "
+                  f"('connector' = 'filesystem', 'path' = '{file.name}', 'format' = 'csv')")
+    f = udaf(Sum())
+    result = t.from_path(name).window(window.on(col('ts')).alias('w')).group_by(col('w'), col('b')).select(
+        col('b'), f(col('a')), col('w').start, col('w').end).execute()
+    return {'payloads': [pickled(Sum())], 'input': plain(rows), 'output': changelog(result)}
+
+
+def tumbling(t):
+    return windows(t, Tumble.over(lit(4).seconds))
+
+
+def session(t):
+    return windows(t, Session.with_gap(lit(5).seconds))
+
+
+def pandas_group(t):
+    f = udaf(pandas_sum, result_type=BIGINT, func_type='pandas')
+    rows = [(a, (b or 0) % 3) for a, b in NUMBERS]
+    result = t.from_elements(rows, PAIRS).group_by(col('b')).select(col('b'), f(col('a'))).execute()
+    return {'payloads': [pickled(udfs.DelegatingPandasAggregateFunction(pandas_sum))], 'input': plain(rows), 'output': changelog(result)}
+
+
+def pandas_over(t):
+    t.create_temporary_function('pandas_sum', udaf(pandas_sum, result_type=BIGINT, func_type='pandas'))
+    rows = [(a, (b or 0) % 3) for a, b in NUMBERS[:40]]
+    t.create_temporary_view('pairs', t.from_elements(rows, PAIRS))
+    result = t.execute_sql(
+        'SELECT a, b, pandas_sum(a) OVER (PARTITION BY b ORDER BY a ROWS BETWEEN 2 PRECEDING AND CURRENT ROW),'
+        ' pandas_sum(a) OVER (PARTITION BY b ORDER BY a RANGE BETWEEN 20000 PRECEDING AND CURRENT ROW) FROM pairs')
+    return {'payloads': [pickled(udfs.DelegatingPandasAggregateFunction(pandas_sum))], 'input': plain(rows), 'output': changelog(result)}
+
+
+def exception(t):
+    f = udf(boom, result_type=BIGINT)
+    try:
+        changelog(t.from_elements(NUMBERS, PAIRS).select(f(col('a'), col('b'))).execute())
+    except Exception as e:  # pylint: disable=broad-except
+        return {'payloads': [pickled(udfs.DelegatingScalarFunction(boom))], 'input': plain(NUMBERS), 'error': str(e)}
+    raise AssertionError('the job should have failed')
+
+
+# ---- DataStream
+
+class Seconds(TimestampAssigner):
+    def extract_timestamp(self, value, record_timestamp):
+        return value[1] * 1000
+
+
+EVENTS = [(i % 3, i) for i in range(40)]
+
+
+def stream():
+    env = StreamExecutionEnvironment.get_execution_environment()
+    env.set_parallelism(1)
+    env.set_python_executable(sys.executable)
+    events = env.from_collection(EVENTS, type_info=Types.TUPLE([Types.LONG(), Types.LONG()]))
+    return events.assign_timestamps_and_watermarks(
+        WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(Seconds()))
+
+
+def collected(s):
+    with s.execute_and_collect() as rows:
+        return [[0, plain(r)] for r in rows]
+
+
+def process(_):
+    return {'payloads': [pickled(Split())], 'input': plain(EVENTS), 'output': collected(stream().process(Split(), Types.STRING()))}
+
+
+def keyed(_):
+    s = stream().key_by(lambda v: v[0], key_type=Types.LONG()).process(Keyed(), Types.STRING())
+    odd = s.get_side_output(ODD)
+    both = s.union(odd.map(lambda v: 'side ' + v, Types.STRING()))
+    return {'payloads': [pickled(Keyed())], 'input': plain(EVENTS), 'output': collected(both)}
+
+
+STREAMING = [scalar, types, pandas, pandas_types, table, asynchronous, group, group_table, tumbling, session, exception, process, keyed]
+BATCH = [pandas_group, pandas_over]
+
+
+def main():
+    out = {'exits': {'payloads': [pickled(udfs.DelegatingScalarFunction(exits))]}}
+    only = sys.argv[2:]
+    for batch, cases in ((False, STREAMING), (True, BATCH)):
+        t = environment(batch)
+        for case in cases:
+            if only and case.__name__ not in only:
+                continue
+            print(case.__name__, flush=True)
+            out[case.__name__] = case(t)
+    with open(sys.argv[1] + '.part', 'w') as f:
+        json.dump(out, f)
+    os.rename(sys.argv[1] + '.part', sys.argv[1])
+
+
+if __name__ == '__main__':
+    main()

@@ -124,22 +124,18 @@ const pageAdded = 1 << 63
 // read is like Backend.Read, with the bundle's changes.
 func (o *overlay) read(cell Cell, mapKey []byte, from uint64, limit int) ([]byte, uint64, error) {
 	k := o.find(cell, mapKey)
-	if from < pageAdded && !k.cleared {
-		data, next, err := o.base.Read(cell, mapKey, from, limit)
-		switch {
-		case err != nil || next != 0:
-			return data, next, err
-		case len(k.added) == 0:
-			return data, 0, nil
-		case len(data) > 0:
-			return data, pageAdded, nil
-		}
-	}
-	i := 0
-	if from >= pageAdded {
-		i = int(from - pageAdded)
-	}
 	var data []byte
+	i := 0
+	switch {
+	case from >= pageAdded:
+		i = int(from - pageAdded)
+	case !k.cleared:
+		base, next, err := o.base.Read(cell, mapKey, from, limit)
+		if err != nil || next != 0 || len(k.added) == 0 {
+			return base, next, err
+		}
+		data = base[:len(base):len(base)] // the backend's, not to be grown in place
+	}
 	for ; i < len(k.added); i++ {
 		if len(data) > 0 && len(data)+len(k.added[i]) > limit {
 			return data, pageAdded + uint64(i), nil

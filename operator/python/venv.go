@@ -1,0 +1,181 @@
+package python
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pharos-beam/pharos/operator"
+)
+
+const (
+	// markerName is the file that a finished environment has.
+	markerName = "pharos-ready"
+	// outputMax is how much of a failed command's output goes into an error.
+	outputMax = 4 << 10
+	// stopWait is how long an interrupted command may take to end.
+	stopWait = 5 * time.Second
+)
+
+// Spec is what a set of functions needs.
+type Spec struct {
+	// Interpreter is the Python that environments are made with; python3 when
+	// empty.
+	Interpreter string
+	// Requirements are what pip installs: names with versions, or files.
+	Requirements []string
+	// RequirementsFile is a file of further requirements.
+	RequirementsFile string
+	// Path are folders and archives with modules of the functions' own.
+	Path []string
+	// Vars are further environment variables, as NAME=value.
+	Vars []string
+	// Cache is the folder of environments; one in the user's cache when empty.
+	Cache string
+}
+
+// Environment returns the environment of s for a pool, with the worker of
+// pharos_beam.udf. It makes the virtual environment if it is not there yet,
+// which may take minutes.
+func Environment(ctx context.Context, s Spec) (operator.Environment, error) {
+	python, err := Venv(ctx, s)
+	if err != nil {
+		return operator.Environment{}, err
+	}
+	e := operator.Process(python, "-m", "pharos_beam.udf")
+	if len(s.Path) > 0 {
+		e = e.With("PYTHONPATH", strings.Join(s.Path, string(os.PathListSeparator)))
+	}
+	for _, v := range s.Vars {
+		name, value, _ := strings.Cut(v, "=")
+		e = e.With(name, value)
+	}
+	return e, nil
+}
+
+// Venv makes the virtual environment of s, if it is not there yet, and returns
+// its interpreter.
+func Venv(ctx context.Context, s Spec) (string, error) {
+	if s.Interpreter == "" {
+		s.Interpreter = "python3"
+	}
+	if s.Cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("cache of Python environments: %w", err)
+		}
+		s.Cache = filepath.Join(dir, "pharos", "python")
+	}
+	name, err := s.name(ctx)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(s.Cache, name)
+	python := filepath.Join(dir, "bin", "python")
+	if ready(dir) {
+		return python, nil
+	}
+	if err := os.MkdirAll(s.Cache, 0o755); err != nil {
+		return "", fmt.Errorf("cache of Python environments: %w", err)
+	}
+	unlock, err := lock(ctx, dir+".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if ready(dir) {
+		return python, nil
+	}
+	return python, s.install(ctx, dir, python)
+}
+
+// ready says whether an environment is finished.
+func ready(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, markerName))
+	return err == nil
+}
+
+// name identifies what the environment has in it.
+func (s *Spec) name(ctx context.Context) (string, error) {
+	version, err := run(ctx, s.Interpreter, "-c", "import sys; print(sys.version, sys.executable)")
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00", version, strings.Join(s.Requirements, "\x00"))
+	if s.RequirementsFile != "" {
+		b, err := os.ReadFile(s.RequirementsFile)
+		if err != nil {
+			return "", fmt.Errorf("requirements: %w", err)
+		}
+		h.Write(b)
+	}
+	for _, r := range s.Requirements {
+		if err := hashFiles(h, r); err != nil {
+			return "", fmt.Errorf("requirement %s: %w", r, err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12]), nil
+}
+
+// hashFiles adds what is at path, if it is a file or a folder: an environment is
+// made anew when it changes.
+func hashFiles(h interface{ Write([]byte) (int, error) }, path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // a name for pip
+	}
+	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		if err == nil && !strings.HasSuffix(p, ".pyc") {
+			fmt.Fprintf(h, "%s\x00%d\x00", p, len(b))
+			_, _ = h.Write(b)
+		}
+		return err
+	})
+}
+
+// install makes the environment.
+func (s *Spec) install(ctx context.Context, dir, python string) error {
+	if err := os.RemoveAll(dir); err != nil { // half of one
+		return fmt.Errorf("remove an unfinished environment: %w", err)
+	}
+	if _, err := run(ctx, s.Interpreter, "-m", "venv", dir); err != nil {
+		return err
+	}
+	args := []string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check"}
+	if s.RequirementsFile != "" {
+		args = append(args, "-r", s.RequirementsFile)
+	}
+	if args = append(args, s.Requirements...); len(s.Requirements) > 0 || s.RequirementsFile != "" {
+		if _, err := run(ctx, python, args...); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, markerName), nil, 0o644)
+}
+
+// run runs a command and returns what it wrote to its standard output.
+func run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = stopWait
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		text := strings.TrimSpace(errs.String())
+		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text[max(0, len(text)-outputMax):])
+	}
+	return out, nil
+}

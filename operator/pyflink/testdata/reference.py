@@ -109,7 +109,7 @@ TYPED_ROWS = [
     (1, 2, 3, 4, 0.5, 2.25, True, decimal.Decimal('12.3400'), 'snow \u2744 and \U0001f980', bytearray(b'\x00\xff'), datetime.date(2024, 2, 29),
      datetime.time(23, 59, 59, 123000), datetime.datetime(2001, 2, 3, 4, 5, 6, 789000),
      datetime.datetime(2001, 2, 3, 4, 5, 6, 789123), datetime.datetime(2020, 5, 6, 7, 8, 9, tzinfo=UTC),
-     [1, None, -3], {'one': 1, 'none': None}, Row(5, 'in'), [['a', None], None, []]),
+     [1, None, -3], {'one': 1, 'two': -2}, Row(5, 'in'), [['a', None], None, []]),
     (-128, -32768, -2**31, -2**63, -1.5, -1e300, False, decimal.Decimal('-9999999999999999.9999'), '', bytearray(),
      datetime.date(1, 1, 1), datetime.time(0, 0), datetime.datetime(1969, 12, 31, 23, 59, 59),
      datetime.datetime(1970, 1, 1), datetime.datetime(1970, 1, 1, tzinfo=UTC), [], {}, Row(None, None), []),

@@ -30,6 +30,9 @@ type Function struct {
 	// SelfFlushing says that the harness sends the output of each batch at
 	// once, so that a bundle need not end for it.
 	SelfFlushing bool
+	// OneElement says that the harness cannot run more than one element in a
+	// bundle. Batches have one element then.
+	OneElement bool
 	// Timers are the timer families of the first operation.
 	Timers []TimerFamily
 	// RowTimers is set for a function that sets timers with elements of its

@@ -57,6 +57,9 @@ func (l Limits) complete(f *Function, workers int) Limits {
 		orElse(&l.BundleElements, 1<<62)
 		orElse(&l.BundleBytes, 1<<62)
 	}
+	if f.OneElement {
+		l.BundleElements = 1
+	}
 	orElse(&l.Bundles, workers)
 	if f.atomic() {
 		l.Bundles = 1

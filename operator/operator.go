@@ -167,6 +167,9 @@ func (o *Operator) mark(ctx context.Context, m Mark) error {
 
 // enqueue gives a flight to the lanes, and to Receive if it is ordered.
 func (o *Operator) enqueue(ctx context.Context, f *flight, ordered bool) error {
+	if o.f.OneElement && f.batch.Elements > 1 {
+		return fmt.Errorf("%s takes batches of one element, not of %d", o.f.name(), f.batch.Elements)
+	}
 	f.done = make(chan struct{})
 	f.result.Batch = f.batch
 	if err := o.reserve(ctx, int64(len(f.batch.Data))); err != nil {

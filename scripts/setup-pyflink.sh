@@ -2,7 +2,7 @@
 # Makes the Python environments of `make test-operator` and `make bench-operator` in the cache:
 #   pyflink/   PyFlink with the Flink it brings along (about 900 MB): the harness to drive, and the
 #              MiniCluster to compare with
-#   operator/  pharos_beam on the project's own Beam
+#   operator/  what pharos_beam.udf runs on, and DuckDB to compare with
 # Does nothing where they are there already.
 set -eu
 cd "$(dirname "$0")/.."
@@ -28,3 +28,4 @@ make_venv() {
 }
 
 make_venv pyflink apache-flink==2.3.0 "setuptools<81"
+make_venv operator apache-beam==2.77.0 pyarrow==25.0.1 pandas==2.3.3 duckdb==1.4.4

@@ -2,8 +2,6 @@ package arrow_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -28,9 +26,6 @@ def add(a, b):
 def slow(a: int, b: int) -> int:
     return None if a is None or b is None else a + b
 `
-
-var _ = os.Getenv
-var _ = filepath.Join
 
 func numbers(from, n int64) arr.RecordBatch {
 	schema := arr.NewSchema([]arr.Field{{Name: "a", Type: arr.PrimitiveTypes.Int64, Nullable: true}, {Name: "b", Type: arr.PrimitiveTypes.Int64, Nullable: true}}, nil)

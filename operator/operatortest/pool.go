@@ -1,5 +1,5 @@
 // Package operatortest has what tests of operators share: pools of the workers
-// that scripts/setup-python.sh and scripts/setup-pyflink.sh install.
+// that scripts/setup-pyflink.sh installs.
 package operatortest
 
 import (
@@ -25,7 +25,7 @@ func Cache() string {
 	return filepath.Join(Root(), ".cache")
 }
 
-// Python returns the interpreter of an installed environment ("venv" or
+// Python returns the interpreter of an installed environment ("operator" or
 // "pyflink"). It skips the test if that is not installed.
 func Python(t testing.TB, venv string) string {
 	t.Helper()
@@ -39,7 +39,7 @@ func Python(t testing.TB, venv string) string {
 // Environment returns the environment of pharos_beam.udf.
 func Environment(t testing.TB) operator.Environment {
 	t.Helper()
-	return operator.Process(Python(t, "venv"), "-m", "pharos_beam.udf").
+	return operator.Process(Python(t, "operator"), "-m", "pharos_beam.udf").
 		With("PYTHONPATH", filepath.Join(Root(), "sdks", "python"))
 }
 

@@ -83,3 +83,46 @@ func TestExceptionHasATraceback(t *testing.T) {
 		t.Fatal("the worker should live on:", err)
 	}
 }
+
+// TestRoundTrip sends what Flink's own client cannot read back through the
+// harness: nulls within arrays and maps, and zoned timestamps.
+func TestRoundTrip(t *testing.T) {
+	s := pyflink.Schema{
+		{Name: "z", Type: pyflink.LocalTimestamp(3)}, {Name: "y", Type: pyflink.LocalTimestamp(6)},
+		{Name: "r", Type: pyflink.ArrayOf(pyflink.BigInt)}, {Name: "x", Type: pyflink.MapOf(pyflink.String, pyflink.Int)},
+		{Name: "c", Type: pyflink.ArrayOf(pyflink.ArrayOf(pyflink.String))},
+		{Name: "w", Type: pyflink.RowOf(pyflink.Field{Name: "m", Type: pyflink.MapOf(pyflink.Int, pyflink.ArrayOf(pyflink.Double))})},
+	}
+	udfs := make([]pyflink.UDF, len(s))
+	for i := range s {
+		udfs[i] = pyflink.UDF{Payload: pyflink.ScalarSource("lambda v: v"), Args: pyflink.Columns(i)}
+	}
+	p := pool(t, operator.PoolOptions{})
+	ctx := deadline(t)
+	op, err := p.Open(ctx, pyflink.Scalar(s, s, udfs...), operator.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	rows := []pyflink.Row{
+		pyflink.Values(time.UnixMilli(1588748889123).UTC(), time.UnixMicro(1588748889123456).UTC(), []any{int64(1), nil, int64(-3)},
+			map[any]any{"one": int32(1), "none": nil}, []any{[]any{"a", nil}, nil, []any{}},
+			pyflink.Values(map[any]any{int32(4): []any{0.5, nil}, int32(5): nil})),
+		pyflink.Values(nil, nil, nil, nil, nil, nil),
+	}
+	c, err := pyflink.NewRowCoder(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.Batch(rows...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := op.Call(ctx, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Read(r.Data); err != nil || !reflect.DeepEqual(got, rows) {
+		t.Fatalf("%v\n%v\n%v", err, got, rows)
+	}
+}

@@ -190,7 +190,7 @@ func pandasTypesCase(t *testing.T, s *suite, e *example) {
 	var columns pyflink.Schema
 	for _, f := range allTypes {
 		switch f.Name {
-		case "q", "z", "x", "w", "c":
+		case "q", "x", "w", "c":
 		default:
 			columns = append(columns, f)
 		}

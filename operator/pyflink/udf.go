@@ -178,7 +178,10 @@ type Async struct {
 	RetryDelay time.Duration
 }
 
-// AsyncScalar describes an asynchronous function of rows.
+// AsyncScalar describes an asynchronous function of rows. PyFlink 2.3.0 gives
+// wrong results when a bundle has several rows, for its row coder reuses a row
+// before the function has seen it. So a batch is one row; as many calls are on
+// their way as there are bundles, see operator.Limits.
 func (o Options) AsyncScalar(in, out Schema, a Async, udf UDF) operator.Function {
 	if a.Concurrent == 0 {
 		a.Concurrent = 10
@@ -192,6 +195,7 @@ func (o Options) AsyncScalar(in, out Schema, a Async, udf UDF) operator.Function
 	}
 	f := o.Scalar(in, out, udf)
 	f.Name, f.URN, f.Payload = "async scalar function", urnAsyncScalar, message(f.Payload).bytes(6, limits)
+	f.OneElement = true
 	return f
 }
 

@@ -58,8 +58,6 @@ def plain(v):
     if isinstance(v, decimal.Decimal):
         return str(v)
     if isinstance(v, datetime.datetime):
-        if v.tzinfo is not None:
-            v = v.astimezone(datetime.timezone.utc).replace(tzinfo=None)
         return (v - EPOCH) // datetime.timedelta(microseconds=1)
     if isinstance(v, datetime.date):
         return v.isoformat()
@@ -100,23 +98,24 @@ TYPES = row_type(
     t=DataTypes.TINYINT(), s=DataTypes.SMALLINT(), i=DataTypes.INT(), l=BIGINT, f=DataTypes.FLOAT(),
     d=DataTypes.DOUBLE(), o=DataTypes.BOOLEAN(), e=DataTypes.DECIMAL(20, 4), v=DataTypes.STRING(),
     y=DataTypes.BYTES(), a=DataTypes.DATE(), m=DataTypes.TIME(), p=DataTypes.TIMESTAMP(3),
-    q=DataTypes.TIMESTAMP(6), z=DataTypes.TIMESTAMP_LTZ(3), r=DataTypes.ARRAY(BIGINT),
+    q=DataTypes.TIMESTAMP(6), r=DataTypes.ARRAY(BIGINT),
     x=DataTypes.MAP(DataTypes.STRING(), DataTypes.INT()),
     w=row_type(n=BIGINT, t=DataTypes.STRING()), c=DataTypes.ARRAY(DataTypes.ARRAY(DataTypes.STRING())))
 
-UTC = datetime.timezone.utc
+# PyFlink's client can neither read nulls within arrays and maps nor zoned timestamps; those are tested
+# without Flink.
 TYPED_ROWS = [
     (1, 2, 3, 4, 0.5, 2.25, True, decimal.Decimal('12.3400'), 'snow \u2744 and \U0001f980', bytearray(b'\x00\xff'), datetime.date(2024, 2, 29),
      datetime.time(23, 59, 59, 123000), datetime.datetime(2001, 2, 3, 4, 5, 6, 789000),
-     datetime.datetime(2001, 2, 3, 4, 5, 6, 789123), datetime.datetime(2020, 5, 6, 7, 8, 9, tzinfo=UTC),
-     [1, None, -3], {'one': 1, 'two': -2}, Row(5, 'in'), [['a', None], None, []]),
+     datetime.datetime(2001, 2, 3, 4, 5, 6, 789123),
+     [1, 2, -3], {'one': 1, 'two': -2}, Row(5, 'in'), [['a', 'b'], []]),
     (-128, -32768, -2**31, -2**63, -1.5, -1e300, False, decimal.Decimal('-9999999999999999.9999'), '', bytearray(),
      datetime.date(1, 1, 1), datetime.time(0, 0), datetime.datetime(1969, 12, 31, 23, 59, 59),
-     datetime.datetime(1970, 1, 1), datetime.datetime(1970, 1, 1, tzinfo=UTC), [], {}, Row(None, None), []),
+     datetime.datetime(1970, 1, 1), [], {}, Row(None, None), []),
     (127, 32767, 2**31 - 1, 2**63 - 1, 3.0, 1e-300, True, decimal.Decimal('0.0001'), 'x' * 300, bytearray(b'y' * 300),
      datetime.date(9999, 12, 31), datetime.time(12, 0), datetime.datetime(2999, 1, 1),
-     datetime.datetime(2100, 1, 1, 0, 0, 0, 1), datetime.datetime(2100, 1, 1, tzinfo=UTC), [2**62], {'': -1}, Row(-1, ''), [[]]),
-    tuple([None] * 19),
+     datetime.datetime(2100, 1, 1, 0, 0, 0, 1), [2**62], {'': -1}, Row(-1, ''), [[]]),
+    tuple([None] * 18),
 ]
 
 
@@ -282,9 +281,14 @@ def table(t):
 
 
 def asynchronous(t):
+    # With more rows in a bundle PyFlink 2.3.0 gives wrong results: its row coder reuses the row before
+    # the function has seen it.
+    t.get_config().set('python.fn-execution.bundle.size', '1')
     f = udf(AsyncAdd(), result_type=BIGINT)
-    result = t.from_elements(NUMBERS, PAIRS).select(f(col('a'), col('b'))).execute()
-    return {'payloads': [pickled(AsyncAdd())], 'input': plain(NUMBERS), 'output': changelog(result)}
+    result = t.from_elements(NUMBERS[:40], PAIRS).select(f(col('a'), col('b'))).execute()
+    out = {'payloads': [pickled(AsyncAdd())], 'input': plain(NUMBERS[:40]), 'output': changelog(result)}
+    t.get_config().set('python.fn-execution.bundle.size', '1000')
+    return out
 
 
 def pandas(t):

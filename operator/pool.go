@@ -105,6 +105,7 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 	}()
 	p.pool = environment.NewPool(p.fn, "operator", env, environment.Options{
 		WorkersPerEnvironment: o.Workers,
+		BundlesPerWorker:      1, // so that operators spread over all workers
 		StartTimeout:          o.StartTimeout,
 		Log:                   o.Log,
 		OnLog:                 p.log,

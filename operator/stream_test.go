@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 )
@@ -282,4 +283,40 @@ func TestCloseAnswersEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	op.Close()
+}
+
+func TestBundlesSpreadOverAllWorkers(t *testing.T) {
+	arrived := make(chan struct{}, 3)
+	p, w := fakePool(t, 3, func(b *fakesdk.Bundle) error {
+		return each(b, func(v string) (string, error) {
+			arrived <- struct{}{}
+			for len(arrived) < 3 { // until each worker has one
+				select {
+				case <-b.Worker().Ended():
+					return "", io.ErrUnexpectedEOF
+				case <-time.After(time.Millisecond):
+				}
+			}
+			return v, nil
+		})
+	})
+	ctx := deadline(t)
+	op, err := p.Open(ctx, Function{URN: "test"}, Limits{BundleElements: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	for range 3 {
+		if err := op.Send(ctx, batchOf(nil, "x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if r, err := op.Receive(ctx); err != nil || r.Err != nil {
+			t.Fatal(err, r.Err)
+		}
+	}
+	if w.started != 3 {
+		t.Fatalf("%d workers did what three should", w.started)
+	}
 }

@@ -8,14 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/pharos-beam/pharos/operator"
 	"github.com/pharos-beam/pharos/operator/operatortest"
 	"github.com/pharos-beam/pharos/operator/pyflink"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pool is a pool of PyFlink's harness that ends with the test.
 func pool(t testing.TB, o operator.PoolOptions) *operator.Pool {

@@ -58,6 +58,9 @@ type Options struct {
 	// WorkersPerEnvironment is how many workers to run; a default that fits
 	// the environment when zero.
 	WorkersPerEnvironment int
+	// BundlesPerWorker is how many bundles a worker gets while there may be
+	// more workers; a default that fits the environment when zero.
+	BundlesPerWorker int
 	// StartTimeout bounds a worker's start; DefaultStartTimeout when zero.
 	StartTimeout time.Duration
 	// Log gets the pool's own messages; slog.Default() when nil.
@@ -181,6 +184,9 @@ func (p *Pool) perWorker() int {
 }
 
 func (p *Pool) perWorkerDefault() int {
+	if p.opts.BundlesPerWorker > 0 {
+		return p.opts.BundlesPerWorker
+	}
 	switch p.target.Language {
 	case Python:
 		if p.target.Kind == Process || p.Size() > 1 {

@@ -46,7 +46,11 @@ func (h *Harness) dataLost(err error) {
 	if err == nil {
 		err = errors.New("ended by the worker")
 	}
-	h.Close(fmt.Errorf("its data stream was lost with %d bundles in flight: %w", n, err))
+	err = fmt.Errorf("its data stream was lost with %d bundles in flight: %w", n, err)
+	if h.cfg.Explain != nil {
+		err = h.cfg.Explain(err) // a process that ended loses this stream first, sometimes
+	}
+	h.Close(err)
 }
 
 // receiveData routes elements until the stream ends.

@@ -84,7 +84,21 @@ conformance-typescript: build setup-node setup-python ## Beam's TypeScript tests
 conformance-xlang: build setup-java setup-python ## a pipeline of Java and Python
 	$(CONFORM) --kit xlang $(ARGS)
 
-.PHONY: setup-python setup-java setup-go setup-node setup-prism
+.PHONY: test-operator
+test-operator: setup-pyflink ## the library `operator`: PyFlink's harness in every mode beside a real Flink, and our own
+	PHAROS_FLINK_REFERENCE=1 $(GO) test -timeout 60m ./operator/... $(ARGS)
+
+.PHONY: bench-operator
+bench-operator: setup-pyflink ## functions through `operator` beside Flink's and a bare echo (ARGS="-modes row,flink")
+	$(GO) run ./bench/operator -cache "$${PHAROS_CACHE:-.cache}" $(ARGS)
+
+.PHONY: example-duckdb
+example-duckdb: setup-pyflink ## SQL that calls Python functions, beside DuckDB's own (ARGS="-rows 10000000")
+	scripts/example-duckdb.sh $(ARGS)
+
+.PHONY: setup-python setup-java setup-go setup-node setup-prism setup-pyflink
+setup-pyflink: ## PyFlink with its Flink, and what pharos_beam.udf runs on (1 GB)
+	@scripts/setup-pyflink.sh
 setup-python: ## .cache/venv with Beam's Python SDK
 	@scripts/setup-python.sh
 setup-java: ## Beam's Java SDK from Maven, and our runner and kit compiled

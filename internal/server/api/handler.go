@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"iter"
 	"net/http"
 
@@ -145,15 +144,4 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(v) // the client has gone
-}
-
-func writeError(w http.ResponseWriter, err error) {
-	code := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, server.ErrNotFound):
-		code = http.StatusNotFound
-	case errors.Is(err, server.ErrState):
-		code = http.StatusConflict
-	}
-	writeJSON(w, code, errorView{err.Error()})
 }

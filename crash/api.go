@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,10 @@ type jobView struct {
 	State    string `json:"state"`
 	Terminal bool   `json:"terminal"`
 	Error    string `json:"error"`
-	Stages   []struct {
+	Messages []struct {
+		Text string `json:"text"`
+	} `json:"messages"`
+	Stages []struct {
 		Name      string `json:"name"`
 		State     string `json:"state"`
 		Input     int64  `json:"input_elements"`
@@ -26,6 +30,16 @@ type jobView struct {
 		Watermark string `json:"watermark"`
 		Waiting   string `json:"waiting"`
 	} `json:"stages"`
+}
+
+// suspended says whether the job has found no room on the disk.
+func (j *jobView) suspended() bool {
+	for _, m := range j.Messages {
+		if strings.Contains(m.Text, "the job is suspended: make room on the disk") {
+			return true
+		}
+	}
+	return false
 }
 
 // progress is a number that increases with each commit of a process; it starts at 0 when the runner does.

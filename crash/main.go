@@ -82,7 +82,7 @@ func run(c config) error {
 		err = s.upgrade(ctx)
 	} else {
 		err = s.rounds(ctx)
-		if err == nil && c.disk && !c.ci {
+		if err == nil && c.disk {
 			err = s.fullDisk(ctx)
 		}
 	}

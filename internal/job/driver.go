@@ -26,6 +26,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/harness/teststream"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
+	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
@@ -426,10 +427,24 @@ func (d *driver) trace(ex *execution, x attemptDone) {
 		"attempt", x.ev.Attempt, "shards", len(x.ev.Leases), "elements", ex.attempt.total(), "took", time.Since(ex.started))
 }
 
+// uncommitted: a batch of records cannot be made durable, and so nothing can go
+// on. A durable job for whose blocks there is no room has lost nothing: it is
+// suspended, and goes on when there is room and the runner is started again.
+func (d *driver) uncommitted(err error) {
+	d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", err)}
+	if d.records == nil || !errors.Is(err, spool.ErrDiskFull) && !errors.Is(err, spool.ErrDiskBudget) {
+		return
+	}
+	d.suspended = true
+	d.log.Warn("there is no room for what a job puts out", "err", err)
+	d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
+		"the job is suspended: make room on the disk and start the runner again, then it goes on from its last commit: %v", err))
+}
+
 // committed: records are durable, so their outputs exist from now on.
 func (d *driver) committed(x commitDone) {
 	if x.err != nil {
-		d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", x.err)}
+		d.uncommitted(x.err)
 		return
 	}
 	if d.log.Enabled(d.ctx, slog.LevelDebug) {

@@ -7,8 +7,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
@@ -27,6 +32,7 @@ type durableRig struct {
 	dir string
 	kv  store.Store
 	sp  *spool.Spool
+	fs  vfs.FS // nil is the machine's
 	// clientTimeout is how long jobs wait for their worker services.
 	clientTimeout time.Duration
 }
@@ -44,7 +50,7 @@ func newDurableRig(t *testing.T) *durableRig {
 func (r *durableRig) open() {
 	r.t.Helper()
 	var err error
-	if r.sp, err = spool.Open(spool.Options{Dir: r.dir, MemoryBudget: 1 << 20, Keep: true}); err != nil {
+	if r.sp, err = spool.Open(spool.Options{Dir: r.dir, MemoryBudget: 1 << 20, Keep: true, FS: r.fs}); err != nil {
 		r.t.Fatal(err)
 	}
 	o := r.options(r.sp, r.kv)
@@ -232,5 +238,74 @@ func TestDataOfEndedJobAreRemoved(t *testing.T) {
 	}
 	if st, _ := r.end(id); st != jobpb.JobState_DONE {
 		t.Errorf("after the restart the job is %v", st)
+	}
+}
+
+// fullDisk is a rig whose spool finds no room while full is set.
+func fullDisk(t *testing.T) (r *durableRig, full *atomic.Bool) {
+	full = &atomic.Bool{}
+	r = newDurableRig(t)
+	r.close()
+	r.sp.Close()
+	r.fs = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWriteAt {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	r.open()
+	full.Store(true)
+	return r, full
+}
+
+// suspended waits until the job says that it is.
+func (r *durableRig) suspended(id string) {
+	r.t.Helper()
+	j, _ := r.m.Job(id)
+	ctx, cancel := context.WithTimeout(r.t.Context(), jobTimeout)
+	defer cancel()
+	for e := range j.Events(ctx) {
+		if strings.Contains(e.Message.GetMessageText(), "the job is suspended: make room on the disk") {
+			return
+		}
+	}
+	st, _ := j.State()
+	r.t.Fatalf("the job is not suspended but %v", st)
+}
+
+// A job that finds no room on the disk waits for more, and for the runner to be
+// started again.
+func TestFullDiskSuspendsJob(t *testing.T) {
+	r, full := fullDisk(t)
+	s := &sdk{elements: 10}
+	id := r.submit(s)
+	r.suspended(id)
+	full.Store(false)
+	r.restart()
+	if st, text := r.end(id); st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	if len(s.got) != 10 {
+		t.Errorf("collected %v", s.got)
+	}
+}
+
+// A suspended job can be cancelled, and stays so.
+func TestSuspendedJobIsCancelled(t *testing.T) {
+	r, full := fullDisk(t)
+	id := r.submit(&sdk{elements: 1})
+	r.suspended(id)
+	j, _ := r.m.Job(id)
+	j.Cancel()
+	if st, text := r.end(id); st != jobpb.JobState_CANCELLED {
+		t.Errorf("the job is %v: %s", st, text)
+	}
+	full.Store(false)
+	r.restart()
+	if st, text := r.end(id); st != jobpb.JobState_CANCELLED {
+		t.Errorf("after a restart the job is %v: %s", st, text)
+	}
+	if st := r.sp.Stats(); st.Blocks != 0 {
+		t.Errorf("%d blocks are left", st.Blocks)
 	}
 }

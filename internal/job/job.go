@@ -339,6 +339,23 @@ func (l LogLine) echo() bool {
 	return found
 }
 
+// cancelledWhileSuspended waits with a suspended job for the end of the runner,
+// and says whether it was cancelled before. What it has in store and spool is
+// then removed at the next start.
+func (j *Job) cancelledWhileSuspended(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-j.cancel:
+		return true
+	}
+}
+
 // run drives the job to its end. A broken invariant ends the job, not the
 // server.
 func (j *Job) run(ctx context.Context) {
@@ -369,9 +386,15 @@ func (j *Job) run(ctx context.Context) {
 	end := d.run(ctx)
 	if d.suspended {
 		log.Info("job suspended until the runner is started again")
-		j.events.close()
-		j.logs.close()
-		return
+		if !j.cancelledWhileSuspended(ctx) {
+			j.events.close()
+			j.logs.close()
+			return
+		}
+		end = jobpb.JobState_CANCELLED
+		if err := j.seal(end); err != nil {
+			log.Warn("the end of the job cannot be written down", "err", err)
+		}
 	}
 	log.Info("job ended", "state", end.String(), "seconds", time.Since(j.created).Seconds())
 	j.setState(end)

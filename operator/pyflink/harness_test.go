@@ -85,6 +85,7 @@ func TestExceptionHasATraceback(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	s := pyflink.Schema{
 		{Name: "z", Type: pyflink.LocalTimestamp(3)}, {Name: "y", Type: pyflink.LocalTimestamp(6)},
+		{Name: "q", Type: pyflink.Timestamp(6)},
 		{Name: "r", Type: pyflink.ArrayOf(pyflink.BigInt)}, {Name: "x", Type: pyflink.MapOf(pyflink.String, pyflink.Int)},
 		{Name: "c", Type: pyflink.ArrayOf(pyflink.ArrayOf(pyflink.String))},
 		{Name: "w", Type: pyflink.RowOf(pyflink.Field{Name: "m", Type: pyflink.MapOf(pyflink.Int, pyflink.ArrayOf(pyflink.Double))})},
@@ -101,10 +102,12 @@ func TestRoundTrip(t *testing.T) {
 	}
 	defer op.Close()
 	rows := []pyflink.Row{
-		pyflink.Values(time.UnixMilli(1588748889123).UTC(), time.UnixMicro(1588748889123456).UTC(), []any{int64(1), nil, int64(-3)},
+		pyflink.Values(time.UnixMilli(1588748889123).UTC(), time.UnixMicro(1588748889123456).UTC(),
+			time.UnixMicro(2114380800000001).UTC(), []any{int64(1), nil, int64(-3)},
 			map[any]any{"one": int32(1), "none": nil}, []any{[]any{"a", nil}, nil, []any{}},
 			pyflink.Values(map[any]any{int32(4): []any{0.5, nil}, int32(5): nil})),
-		pyflink.Values(nil, nil, nil, nil, nil, nil),
+		pyflink.Values(nil, nil, nil, nil, nil, nil, pyflink.Values(nil)),
+		pyflink.Values(nil, nil, nil, nil, nil, nil, nil),
 	}
 	c, err := pyflink.NewRowCoder(s)
 	if err != nil {

@@ -341,9 +341,26 @@ func perColumn(e *example, s pyflink.Schema) []pyflink.UDF {
 	return udfs
 }
 
+// typesCase compares all types. Flink's client cuts timestamps to milliseconds,
+// so here ours are too; TestRoundTrip has all their digits.
 func typesCase(t *testing.T, s *suite, e *example) {
 	op := s.open(t, pyflink.Scalar(allTypes, allTypes, perColumn(e, allTypes)...))
-	compareRows(t, op, allTypes, allTypes, e)
+	c, err := pyflink.NewRowCoder(allTypes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.Batch(e.input(allTypes)...)
+	rows, err := c.Read(call(t, op, b, err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := e.output(allTypes)
+	for _, r := range slices.Concat(rows, want) {
+		if at, ok := r.Fields[13].(time.Time); ok {
+			r.Fields[13] = at.Truncate(time.Millisecond)
+		}
+	}
+	same(t, texts(rows), texts(want))
 }
 
 func tableCase(t *testing.T, s *suite, e *example) {

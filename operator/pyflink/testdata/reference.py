@@ -114,7 +114,7 @@ TYPED_ROWS = [
      datetime.datetime(1970, 1, 1), [], {}, Row(0, 'zero'), []),
     (127, 32767, 2**31 - 1, 2**63 - 1, 3.0, 1e-300, True, decimal.Decimal('0.0001'), 'x' * 300, bytearray(b'y' * 300),
      datetime.date(9999, 12, 31), datetime.time(12, 0), datetime.datetime(2999, 1, 1),
-     datetime.datetime(2100, 1, 1, 0, 0, 0, 1), [2**62], {'': -1}, Row(-1, ''), [[]]),
+     datetime.datetime(2037, 1, 1, 0, 0, 0, 1), [2**62], {'': -1}, Row(-1, ''), [[]]),
     tuple([None] * 18),
 ]
 

@@ -134,16 +134,24 @@ func hashFiles(h interface{ Write([]byte) (int, error) }, path string) error {
 		return nil // a name for pip
 	}
 	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && isBuilt(d.Name()) {
+			return fs.SkipDir
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		b, err := os.ReadFile(p)
-		if err == nil && !strings.HasSuffix(p, ".pyc") {
+		if err == nil {
 			fmt.Fprintf(h, "%s\x00%d\x00", p, len(b))
 			_, _ = h.Write(b)
 		}
 		return err
 	})
+}
+
+// isBuilt says that a folder is what pip and Python leave in a package's source.
+func isBuilt(name string) bool {
+	return name == "build" || name == "__pycache__" || strings.HasSuffix(name, ".egg-info")
 }
 
 // install makes the environment.

@@ -86,6 +86,7 @@ conformance-xlang: build setup-java setup-python ## a pipeline of Java and Pytho
 
 .PHONY: test-operator
 test-operator: setup-pyflink ## the library `operator`: PyFlink's harness in every mode beside a real Flink, and our own
+	PYTHONPATH=sdks/python "$${PHAROS_CACHE:-.cache}/operator/bin/python" -m pytest -q sdks/python/tests
 	PHAROS_FLINK_REFERENCE=1 $(GO) test -timeout 60m ./operator/... $(ARGS)
 
 .PHONY: bench-operator

@@ -28,4 +28,4 @@ make_venv() {
 }
 
 make_venv pyflink apache-flink==2.3.0 "setuptools<81"
-make_venv operator apache-beam==2.77.0 pyarrow==25.0.1 pandas==2.3.3 duckdb==1.4.4
+make_venv operator apache-beam==2.77.0 pyarrow==25.0.1 pandas==2.3.3 duckdb==1.4.4 pytest==9.2.0

@@ -86,7 +86,7 @@ func runReference(t *testing.T, python, result string) {
 	ctx, cancel := context.WithTimeout(context.Background(), referenceTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "testdata/reference.py", result)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Minute // Flink's process ends a while after the script
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("run the functions on Flink: %v\n%s", err, out)
 	}

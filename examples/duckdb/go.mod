@@ -5,12 +5,12 @@ go 1.26.0
 replace github.com/pharos-beam/pharos => ../..
 
 require (
+	github.com/apache/arrow-go/v18 v18.8.0
 	github.com/duckdb/duckdb-go/v2 v2.5.5
 	github.com/pharos-beam/pharos v0.0.0-00010101000000-000000000000
 )
 
 require (
-	github.com/apache/arrow-go/v18 v18.8.0 // indirect
 	github.com/apache/beam/sdks/v2 v2.77.0 // indirect
 	github.com/duckdb/duckdb-go-bindings v0.3.3 // indirect
 	github.com/duckdb/duckdb-go-bindings/lib/darwin-amd64 v0.3.3 // indirect

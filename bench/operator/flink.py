@@ -24,7 +24,7 @@ def environment():
 
 def run(t, name, rows):
     t.execute_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS src{rows} (a BIGINT, b BIGINT) WITH ('connector' = 'datagen', "
-                  f"'number-of-rows' = '{rows}', 'fields.a.kind' = 'sequence', 'fields.a.start' = '0', "
+                  f"'rows-per-second' = '1000000000', 'number-of-rows' = '{rows}', 'fields.a.kind' = 'sequence', 'fields.a.start' = '0', "
                   f"'fields.a.end' = '{rows - 1}', 'fields.b.min' = '0', 'fields.b.max' = '1000000')")
     t.execute_sql("CREATE TEMPORARY TABLE IF NOT EXISTS nowhere (s BIGINT) WITH ('connector' = 'blackhole')")
     start = time.time()

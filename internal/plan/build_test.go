@@ -57,6 +57,31 @@ func TestSideInputOfASiblingIsNotFused(t *testing.T) {
 	}
 }
 
+// TestSiblingDoesNotWaitForEndlessSideInput: in a stream, y may wait long for
+// its side input, x and z beside it must not.
+func TestSiblingDoesNotWaitForEndlessSideInput(t *testing.T) {
+	for _, endless := range []bool{true, false} {
+		p := plantest.New()
+		events := p.Runner("events", urn.Reshuffle, "bytes", p.ParDo("make", "a", p.Impulse("i1"), "bytes"))
+		slow := p.Runner("slow", urn.Reshuffle, "bytes", p.ParDo("tick", "a", p.Impulse("i2"), "bytes"))
+		p.Unbounded(events)
+		if endless {
+			p.Unbounded(slow)
+		}
+		x := p.ParDo("x", "a", events, "bytes")
+		y := p.ParDo("y", "a", x, "bytes", slow)
+		p.ParDo("after", "a", y, "bytes")
+		p.ParDo("z", "a", x, "bytes")
+		plan := build(t, p.Pipeline, Options{})
+		together(t, plan, "x", "z", true)
+		together(t, plan, "y", "after", true)
+		together(t, plan, "x", "y", !endless)
+		if why := strings.Join(stageOf(t, plan, "y").Why, "; "); endless && !strings.Contains(why, `side input "i1", which goes on for ever`) {
+			t.Errorf("why: %s", why)
+		}
+	}
+}
+
 // TestNoCycleThroughStages has b read x's output beside something that is
 // fused with x: fusing b too would make x's stage wait for itself.
 func TestNoCycleThroughStages(t *testing.T) {

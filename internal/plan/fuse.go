@@ -6,6 +6,8 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 )
 
 // cut is a stage in the making.
@@ -45,7 +47,8 @@ func fuse(g *graph) *fuser {
 func (f *fuser) place(n *node) {
 	c, why := f.choose(n)
 	if c == nil {
-		c = &cut{input: n.in.Collection, env: n.env, alone: startsStage(n) != "" || n.kind != pipeline.SDK, why: why}
+		alone := startsStage(n) != "" || n.kind != pipeline.SDK || f.waits(n) != ""
+		c = &cut{input: n.in.Collection, env: n.env, alone: alone, why: why}
 		f.cuts = append(f.cuts, c)
 		if c.input != "" {
 			f.readers[c.input] = append(f.readers[c.input], c)
@@ -83,6 +86,9 @@ func (f *fuser) choose(n *node) (*cut, []string) {
 	if p := f.g.producer[n.in.Collection]; p != nil && p.kind == pipeline.Impulse {
 		return nil, why // branches of a pipeline that only begin together run side by side
 	}
+	if f.waits(n) != "" {
+		return nil, why
+	}
 	for _, c := range f.readers[n.in.Collection] {
 		if c.alone || c.env != n.env {
 			continue
@@ -109,10 +115,34 @@ func (f *fuser) withProducer(n, producer *node) (*cut, string) {
 	if side := f.blocked(c, n); side != "" {
 		return nil, fmt.Sprintf("its side input %q depends on %q, which produces its main input", side, producer.name)
 	}
-	if f.g.o.NoFusion && !f.inseparable(producer) {
+	switch side := f.waits(n); {
+	case f.inseparable(producer):
+	case f.g.o.NoFusion:
 		return nil, "fusion is off"
+	case side != "":
+		return nil, fmt.Sprintf("%q waits for its side input %q, which goes on for ever: what else reads this need not", n.name, side)
 	}
 	return c, ""
+}
+
+// waits returns a side input of n that has panes for as long as the pipeline
+// runs, if there is one and n's main input goes on as well. A stage waits as a
+// whole, so a stage is begun with n: what is beside it in a stream must not be
+// late because of a side input that it does not read.
+func (f *fuser) waits(n *node) string {
+	if len(n.sides) == 0 || !f.unbounded(n.in.Collection) {
+		return ""
+	}
+	for _, side := range n.sides {
+		if f.unbounded(side.Collection) {
+			return side.Local
+		}
+	}
+	return ""
+}
+
+func (f *fuser) unbounded(collection string) bool {
+	return f.g.collections[collection].GetIsBounded() == pipepb.IsBounded_UNBOUNDED
 }
 
 // inseparable reports whether what a node produces must not leave the SDK. The

@@ -278,6 +278,8 @@ func TestAgainstFlink(t *testing.T) {
 		"scalar": scalarCase, "types": typesCase, "table": tableCase, "asynchronous": asyncCase,
 		"pandas": pandasCase, "pandas_types": pandasTypesCase, "group": groupCase, "group_table": groupTableCase,
 		"tumbling": tumblingCase, "session": sessionCase, "pandas_group": pandasGroupCase, "pandas_over": pandasOverCase,
+		"sliding": slidingCase, "stream_tumbling": streamWindowCase, "stream_sliding": streamWindowCase, "stream_session": streamWindowCase,
+		"co_process": coProcessCase, "keyed_co_process": keyedCoProcessCase, "broadcast": broadcastCase, "keyed_broadcast": keyedBroadcastCase,
 		"exception": exceptionCase, "exits": exitsCase, "process": processCase, "keyed": keyedCase,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -453,6 +455,10 @@ func tumblingCase(t *testing.T, s *suite, e *example) {
 	windowBy(t, s, e, pyflink.Window{Kind: pyflink.Tumbling, Size: 4 * time.Second})
 }
 
+func slidingCase(t *testing.T, s *suite, e *example) {
+	windowBy(t, s, e, pyflink.Window{Kind: pyflink.Sliding, Size: 6 * time.Second, Slide: 2 * time.Second})
+}
+
 func sessionCase(t *testing.T, s *suite, e *example) {
 	windowBy(t, s, e, pyflink.Window{Kind: pyflink.Session, Gap: 5 * time.Second})
 }
@@ -580,10 +586,47 @@ func processCase(t *testing.T, s *suite, e *example) {
 }
 
 func keyedCase(t *testing.T, s *suite, e *example) {
-	f := &pyflink.Stream{
-		Kind: pyflink.KeyedProcess, Payload: e.payload(0), Key: pyflink.LongInfo, Input: pairInfo, Output: pyflink.StringInfo,
-		Sides: []pyflink.StreamSide{{Tag: "odd", Type: pyflink.StringInfo}},
+	streamBy(t, s, e, e.events(true), &pyflink.Stream{
+		Kind: pyflink.KeyedProcess, Key: pyflink.LongInfo, Sides: []pyflink.StreamSide{{Tag: "odd", Type: pyflink.StringInfo}},
+	})
+}
+
+func streamWindowCase(t *testing.T, s *suite, e *example) {
+	streamBy(t, s, e, e.events(true), &pyflink.Stream{Kind: pyflink.WindowOperation, Key: pyflink.LongInfo})
+}
+
+func coProcessCase(t *testing.T, s *suite, e *example) {
+	streamBy(t, s, e, e.both(false, false), &pyflink.Stream{Kind: pyflink.CoProcess, Input2: &pairInfo})
+}
+
+func keyedCoProcessCase(t *testing.T, s *suite, e *example) {
+	streamBy(t, s, e, e.both(true, true), &pyflink.Stream{Kind: pyflink.KeyedCoProcess, Key: pyflink.LongInfo, Input2: &pairInfo})
+}
+
+func broadcastCase(t *testing.T, s *suite, e *example) {
+	streamBy(t, s, e, e.both(false, false), &pyflink.Stream{Kind: pyflink.CoBroadcastProcess, Input2: &pairInfo})
+}
+
+func keyedBroadcastCase(t *testing.T, s *suite, e *example) {
+	streamBy(t, s, e, e.both(true, false), &pyflink.Stream{Kind: pyflink.KeyedCoBroadcastProcess, Key: pyflink.LongInfo, Input2: &pairInfo})
+}
+
+// both are the events, and each fifth a second time in the second input.
+func (e *example) both(keyed, secondKeyed bool) []pyflink.Event {
+	all := e.events(keyed)
+	for i, x := range e.events(secondKeyed) {
+		if i%5 == 0 {
+			x.Second = true
+			all = append(all, x)
+		}
 	}
+	return all
+}
+
+// streamBy sends events through a DataStream function, then the last watermark.
+func streamBy(t *testing.T, s *suite, e *example, events []pyflink.Event, f *pyflink.Stream) {
+	t.Helper()
+	f.Payload, f.Input, f.Output = e.payload(0), pairInfo, pyflink.StringInfo
 	op := s.open(t, f.Function())
 	ctx := deadline(t)
 	var got []string
@@ -592,16 +635,21 @@ func keyedCase(t *testing.T, s *suite, e *example) {
 		if err != nil || r.Err != nil {
 			t.Fatal(err, r.Err)
 		}
-		main, err1 := f.Read(r.Data)
-		side, err2 := f.ReadSide("odd", r.Side["odd"])
-		if err := errors.Join(err1, err2); err != nil {
+		main, err := f.Read(r.Data)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, x := range main {
 			got = append(got, x.Value.(string))
 		}
-		for _, x := range side {
-			got = append(got, "side "+x.Value.(string))
+		for tag, data := range r.Side {
+			side, err := f.ReadSide(tag, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range side {
+				got = append(got, "side "+x.Value.(string))
+			}
 		}
 	}
 	watermark := func(at int64) {
@@ -612,7 +660,7 @@ func keyedCase(t *testing.T, s *suite, e *example) {
 		take(op.Receive(ctx))
 	}
 	// Flink emits watermarks by the clock, and these few events come between two.
-	for part := range slices.Chunk(e.events(true), 7) {
+	for part := range slices.Chunk(events, 7) {
 		b, err := f.Batch(pyflink.NoWatermark, part...)
 		if err != nil {
 			t.Fatal(err)

@@ -95,7 +95,8 @@ func (s *Stream) timer() TypeInfo {
 
 // proto writes a UserDefinedDataStreamFunction.
 func (s *Stream) proto() message {
-	m := message(nil).int(1, int64(s.Kind)).bytes(2, s.runtimeContext()).bytes(3, s.Payload).bool(4, s.Metrics)
+	metrics := s.Metrics || s.Kind == WindowOperation // its window operator counts late records
+	m := message(nil).int(1, int64(s.Kind)).bytes(2, s.runtimeContext()).bytes(3, s.Payload).bool(4, metrics)
 	if s.Kind.keyed() {
 		m = m.bytes(5, s.keyInfo().proto())
 	}

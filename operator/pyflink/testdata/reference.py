@@ -15,16 +15,26 @@ import tempfile
 
 import cloudpickle
 from pyflink.common import Row
+from pyflink.common import Time
 from pyflink.common import Types
 from pyflink.common import WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import BroadcastProcessFunction
+from pyflink.datastream import CoProcessFunction
+from pyflink.datastream import KeyedBroadcastProcessFunction
+from pyflink.datastream import KeyedCoProcessFunction
 from pyflink.datastream import KeyedProcessFunction
 from pyflink.datastream import OutputTag
 from pyflink.datastream import ProcessFunction
+from pyflink.datastream import ProcessWindowFunction
 from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream import data_stream
 from pyflink.datastream.state import ListStateDescriptor
 from pyflink.datastream.state import MapStateDescriptor
 from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.datastream.window import EventTimeSessionWindows
+from pyflink.datastream.window import SlidingEventTimeWindows
+from pyflink.datastream.window import TumblingEventTimeWindows
 from pyflink.table import AggregateFunction
 from pyflink.table import AsyncScalarFunction
 from pyflink.table import DataTypes
@@ -39,6 +49,7 @@ from pyflink.table.udf import udf
 from pyflink.table.udf import udtaf
 from pyflink.table.udf import udtf
 from pyflink.table.window import Session
+from pyflink.table.window import Slide
 from pyflink.table.window import Tumble
 
 BIGINT = DataTypes.BIGINT()
@@ -242,6 +253,70 @@ class Keyed(KeyedProcessFunction):
             sorted(self.seen.items()))
 
 
+class Windowed(ProcessWindowFunction):
+    def process(self, key, context, elements):
+        yield 'key %d window %d-%d values %s' % (
+            key, context.window().start, context.window().end, sorted(v[1] for v in elements))
+
+
+class Both(CoProcessFunction):
+    def process_element1(self, value, ctx):
+        yield 'left %d' % value[1]
+
+    def process_element2(self, value, ctx):
+        for _ in range(2):
+            yield 'right %d' % value[1]
+
+
+# A time that only the last watermark passes.
+LAST = 10**9
+
+
+class KeyedBoth(KeyedCoProcessFunction):
+    def open(self, ctx):
+        self.left = ctx.get_state(ValueStateDescriptor('left', Types.LONG()))
+        self.right = ctx.get_list_state(ListStateDescriptor('right', Types.LONG()))
+
+    def process_element1(self, value, ctx):
+        self.left.update((self.left.value() or 0) + value[1])
+        ctx.timer_service().register_event_time_timer(LAST)
+
+    def process_element2(self, value, ctx):
+        self.right.add(value[1])
+
+    def on_timer(self, timestamp, ctx):
+        yield 'key %d left %d right %s' % (ctx.get_current_key(), self.left.value(), sorted(self.right.get() or []))
+
+
+RULES = MapStateDescriptor('rules', Types.LONG(), Types.LONG())
+
+
+class Rules(BroadcastProcessFunction):
+    def process_element(self, value, ctx):
+        yield 'element %d' % value[1]
+
+    def process_broadcast_element(self, value, ctx):
+        state = ctx.get_broadcast_state(RULES)
+        state.put(value[0], (state.get(value[0]) or 0) + value[1])
+        yield 'rules %s' % sorted(state.items())
+
+
+class KeyedRules(KeyedBroadcastProcessFunction):
+    def open(self, ctx):
+        self.sum = ctx.get_state(ValueStateDescriptor('sum', Types.LONG()))
+
+    def process_element(self, value, ctx):
+        self.sum.update((self.sum.value() or 0) + value[1])
+        ctx.timer_service().register_event_time_timer(LAST)
+
+    def process_broadcast_element(self, value, ctx):
+        state = ctx.get_broadcast_state(RULES)
+        state.put(value[0], (state.get(value[0]) or 0) + value[1])
+
+    def on_timer(self, timestamp, ctx):
+        yield 'key %d sum %d rules %s' % (ctx.get_current_key(), self.sum.value(), sorted(ctx.get_broadcast_state(RULES).items()))
+
+
 # ---- cases
 
 def scalar(t):
@@ -329,6 +404,10 @@ def tumbling(t):
     return windows(t, Tumble.over(lit(4).seconds))
 
 
+def sliding(t):
+    return windows(t, Slide.over(lit(6).seconds).every(lit(2).seconds))
+
+
 def session(t):
     return windows(t, Session.with_gap(lit(5).seconds))
 
@@ -394,7 +473,72 @@ def keyed(_):
     return {'payloads': [pickled(Keyed())], 'input': plain(EVENTS), 'output': collected(both)}
 
 
-STREAMING = [scalar, types, pandas, pandas_types, table, asynchronous, group, group_table, tumbling, session, exception, process, keyed]
+def last_function():
+    """Has the functions written down that are made from now on, as PyFlink pickles them."""
+    made = []
+    make = data_stream._create_j_data_stream_python_function_info
+
+    def record(func, kind):
+        made.append(pickled(func))
+        return make(func, kind)
+    data_stream._create_j_data_stream_python_function_info = record
+    return made
+
+
+def windowed(assigner):
+    made = last_function()
+    s = stream().key_by(lambda v: v[0], key_type=Types.LONG()).window(assigner).process(Windowed(), Types.STRING())
+    return {'payloads': made[-1:], 'input': plain(EVENTS), 'output': collected(s)}
+
+
+def stream_tumbling(_):
+    return windowed(TumblingEventTimeWindows.of(Time.seconds(7)))
+
+
+def stream_sliding(_):
+    return windowed(SlidingEventTimeWindows.of(Time.seconds(9), Time.seconds(3)))
+
+
+def stream_session(_):
+    global EVENTS  # pylint: disable=global-statement
+    events, EVENTS = EVENTS, [e for e in EVENTS if e[1] % 10 < 7]
+    try:
+        return windowed(EventTimeSessionWindows.with_gap(Time.seconds(4)))
+    finally:
+        EVENTS = events
+
+
+def by_key(s):
+    return s.key_by(lambda v: v[0], key_type=Types.LONG())
+
+
+def pair(first, second, function):
+    return {'payloads': [pickled(function)], 'input': plain(EVENTS),
+            'output': collected(first.connect(second).process(function, Types.STRING()))}
+
+
+def co_process(_):
+    env = stream()
+    return pair(env, env.filter(lambda v: v[1] % 5 == 0), Both())
+
+
+def keyed_co_process(_):
+    env = stream()
+    return pair(by_key(env), by_key(env.filter(lambda v: v[1] % 5 == 0)), KeyedBoth())
+
+
+def broadcast(_):
+    env = stream()
+    return pair(env, env.filter(lambda v: v[1] % 5 == 0).broadcast(RULES), Rules())
+
+
+def keyed_broadcast(_):
+    env = stream()
+    return pair(by_key(env), env.filter(lambda v: v[1] % 5 == 0).broadcast(RULES), KeyedRules())
+
+
+STREAMING = [scalar, types, pandas, pandas_types, table, asynchronous, group, group_table, tumbling, sliding, session, exception, process, keyed,
+             stream_tumbling, stream_sliding, stream_session, co_process, keyed_co_process, broadcast, keyed_broadcast]
 BATCH = [pandas_group, pandas_over]
 
 

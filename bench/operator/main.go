@@ -23,7 +23,9 @@ type settings struct {
 	rows    int64
 	repeat  int
 	workers int
-	modes   []string
+	// parallelism is Flink's.
+	parallelism int
+	modes       []string
 }
 
 // modes are what can be measured, in order.
@@ -32,7 +34,7 @@ var modes = []struct {
 	run  func(context.Context, *settings) error
 }{
 	{"row", rowMode}, {"pandas", pandasMode}, {"flink", flinkMode},
-	{"own", ownMode}, {"latency", latencyMode}, {"echo", echoMode},
+	{"ownrow", ownRowMode}, {"own", ownMode}, {"latency", latencyMode}, {"echo", echoMode},
 }
 
 func main() {
@@ -41,7 +43,8 @@ func main() {
 	flag.Int64Var(&s.rows, "rows", 1_000_000, "rows of a run")
 	flag.IntVar(&s.repeat, "repeat", 3, "runs")
 	flag.IntVar(&s.workers, "workers", 1, "workers")
-	list := flag.String("modes", "row,pandas,flink,own,latency,echo", "what to measure")
+	flag.IntVar(&s.parallelism, "parallelism", 1, "parallelism of Flink's jobs")
+	list := flag.String("modes", "row,pandas,flink,ownrow,own,latency,echo", "what to measure")
 	flag.Parse()
 	s.modes = strings.Split(*list, ",")
 	slog.SetLogLoggerLevel(slog.LevelWarn)
@@ -135,7 +138,8 @@ func (m *measured) report(mode string) {
 
 // flinkMode has Flink run the functions.
 func flinkMode(ctx context.Context, s *settings) error {
-	cmd := exec.CommandContext(ctx, s.python("pyflink"), "bench/operator/flink.py", fmt.Sprint(s.rows), fmt.Sprint(s.repeat))
+	cmd := exec.CommandContext(ctx, s.python("pyflink"), "bench/operator/flink.py",
+		fmt.Sprint(s.rows), fmt.Sprint(s.repeat), fmt.Sprint(s.parallelism))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

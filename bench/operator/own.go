@@ -17,7 +17,7 @@ import (
 	"github.com/pharos-beam/pharos/operator/arrow"
 )
 
-// ownSource is add for pharos_beam.udf.
+// ownSource are functions for pharos_beam.udf.
 const ownSource = `
 import pyarrow.compute as pc
 from pharos_beam import udf
@@ -25,15 +25,19 @@ from pharos_beam import udf
 @udf.arrow(returns='int64')
 def add(a, b):
     return pc.add(a, b)
+
+@udf.scalar
+def add_row(a: int, b: int) -> int:
+    return a + b
 `
 
-// openOwn opens add in our own worker.
-func openOwn(ctx context.Context, s *settings) (*operator.Pool, *arrow.Operator, error) {
+// openOwn opens one of them in our own worker.
+func openOwn(ctx context.Context, s *settings, function string) (*operator.Pool, *arrow.Operator, error) {
 	pool, err := s.ownPool()
 	if err != nil {
 		return nil, nil, err
 	}
-	op, err := arrow.Open(ctx, pool, arrow.Function(arrow.Call{Function: "add", Source: ownSource}), operator.Limits{})
+	op, err := arrow.Open(ctx, pool, arrow.Function(arrow.Call{Function: function, Source: ownSource}), operator.Limits{})
 	if err != nil {
 		pool.Close()
 		return nil, nil, err
@@ -43,7 +47,7 @@ func openOwn(ctx context.Context, s *settings) (*operator.Pool, *arrow.Operator,
 
 // ownMode measures batches of several sizes in one long bundle.
 func ownMode(ctx context.Context, s *settings) error {
-	pool, op, err := openOwn(ctx, s)
+	pool, op, err := openOwn(ctx, s, "add")
 	if err != nil {
 		return err
 	}
@@ -61,12 +65,29 @@ func ownMode(ctx context.Context, s *settings) error {
 	return nil
 }
 
+// ownRowMode measures a function that is called for each row.
+func ownRowMode(ctx context.Context, s *settings) error {
+	pool, op, err := openOwn(ctx, s, "add_row")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	for range s.repeat + 1 {
+		m := start(s.rows)
+		if err := through(ctx, op.Operator, s.rows, 10_000, sendArrow, checkArrow); err != nil {
+			return err
+		}
+		m.report("pharos_beam.udf, row")
+	}
+	return nil
+}
+
 // roundTrips is how many calls latency is taken of.
 const roundTrips = 2_000
 
 // latencyMode measures the round trip of a batch of 1,024 rows.
 func latencyMode(ctx context.Context, s *settings) error {
-	pool, op, err := openOwn(ctx, s)
+	pool, op, err := openOwn(ctx, s, "add")
 	if err != nil {
 		return err
 	}

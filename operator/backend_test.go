@@ -101,7 +101,7 @@ func TestStateAgainstModel(t *testing.T) {
 				tried.apply(c)
 				for name, o := range overlays {
 					o.change(c)
-					check(t, name, &BundleState{o}, tried)
+					check(t, name, &BundleState{o: o}, tried)
 				}
 			}
 			if rapid.Bool().Draw(t, "fails") {
@@ -112,7 +112,7 @@ func TestStateAgainstModel(t *testing.T) {
 				if err := o.commit(nil); err != nil {
 					t.Fatal(err)
 				}
-				check(t, name, &BundleState{newOverlay(all[name])}, want)
+				check(t, name, &BundleState{o: newOverlay(all[name])}, want)
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 )
@@ -17,7 +18,15 @@ type StateProtocol interface {
 
 // BundleState is the state as one bundle sees it: the backend's, with the
 // changes of the bundle, which the backend gets when the bundle has succeeded.
-type BundleState struct{ o *overlay }
+type BundleState struct {
+	o *overlay
+	// uncached says that workers may keep nothing from the next bundle on.
+	uncached *atomic.Bool
+}
+
+// DoNotKeep has workers keep no state between bundles, as they may otherwise:
+// for state that changes by itself.
+func (s *BundleState) DoNotKeep() { s.uncached.Store(true) }
 
 // Read is like Backend.Read.
 func (s *BundleState) Read(cell Cell, mapKey []byte, from uint64) ([]byte, uint64, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
@@ -23,6 +24,8 @@ type transactor struct {
 	*lane
 	ahead *flight // a mark that ended the bundle before it
 	token [16]byte
+	// uncached says that workers get no cache token.
+	uncached atomic.Bool
 }
 
 // transaction is one bundle, which may be tried several times.
@@ -171,7 +174,7 @@ func (t *transactor) try(x *transaction) error {
 	b := bundle.Start(t.op.ctx, t.h, bundle.Spec{
 		Descriptor:    t.op.desc.GetId(),
 		Source:        x,
-		State:         &stateServer{protocol, &BundleState{x.overlay}},
+		State:         &stateServer{protocol, &BundleState{x.overlay, &t.uncached}},
 		Output:        x.output,
 		Timer:         x.timer,
 		DataOutputs:   outputs,
@@ -192,6 +195,9 @@ func (t *transactor) try(x *transaction) error {
 // changes it. Another worker gets another token, for it may have kept something
 // from before.
 func (t *transactor) cacheTokens() []*fnpb.ProcessBundleRequest_CacheToken {
+	if t.uncached.Load() {
+		return nil
+	}
 	return []*fnpb.ProcessBundleRequest_CacheToken{{
 		Type:  &fnpb.ProcessBundleRequest_CacheToken_UserState_{UserState: &fnpb.ProcessBundleRequest_CacheToken_UserState{}},
 		Token: binary.BigEndian.AppendUint64(t.token[:], uint64(t.uses)),

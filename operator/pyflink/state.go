@@ -2,21 +2,24 @@ package pyflink
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/pharos-beam/pharos/operator"
 )
 
 // States answers the state requests of PyFlink's harness. Value and list state
 // are Beam's bags. Map state travels as side inputs, with the request in the
-// continuation token. Time to live of state is not kept to.
-type States struct{}
+// continuation token. A state with a time to live has a stamp with each value;
+// what has expired is never returned, and removed when it is met.
+type States struct {
+	// Now is the clock of times to live; time.Now if it is nil.
+	Now func() time.Time
+}
 
 // Names that PyFlink gives to transforms where it means something else.
 const (
@@ -49,44 +52,33 @@ const iteratePage = 1000
 var errMapRequest = errors.New("request about a map state is not valid")
 
 // Serve implements operator.StateProtocol.
-func (States) Serve(s *operator.BundleState, req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
+func (s States) Serve(b *operator.BundleState, req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
 	key := req.GetStateKey()
-	if b := key.GetBagUserState(); b != nil {
-		cell := operator.Cell{Name: stateName(b.GetUserStateId()), Key: b.GetKey(), Window: b.GetWindow()}
-		if b.GetTransformId() == markMerge {
-			return merge(s, cell, req.GetAppend().GetData())
+	if k := key.GetBagUserState(); k != nil {
+		d := describe(b, k.GetUserStateId())
+		cell := operator.Cell{Name: d.name, Key: k.GetKey(), Window: k.GetWindow()}
+		switch {
+		case k.GetTransformId() == markMerge:
+			return merge(b, d, cell, req.GetAppend().GetData())
+		case d.mortal():
+			return s.mortalBag(b, d, cell, req)
 		}
-		return bag(s, cell, req)
+		return bag(b, cell, req)
 	}
-	if m := key.GetMultimapSideInput(); m != nil {
-		if m.GetTransformId() == markClearIterators {
+	if k := key.GetMultimapSideInput(); k != nil {
+		if k.GetTransformId() == markClearIterators {
 			return cleared(), nil // nothing is kept for iterators
 		}
-		return mapState(s, operator.Cell{Name: stateName(m.GetSideInputId()), Key: m.GetKey(), Window: m.GetWindow()}, req)
+		d := describe(b, k.GetSideInputId())
+		m := mapState{b, d, s.now(), operator.Cell{Name: d.name, Key: k.GetKey(), Window: k.GetWindow()}}
+		return m.serve(req)
 	}
-	if m := key.GetMultimapKeysSideInput(); m != nil {
-		cell := operator.Cell{Transform: "broadcast", Name: stateName(m.GetSideInputId()), Window: m.GetWindow()}
-		return mapState(s, cell, req)
+	if k := key.GetMultimapKeysSideInput(); k != nil {
+		d := describe(b, k.GetSideInputId())
+		m := mapState{b, d, s.now(), operator.Cell{Transform: "broadcast", Name: d.name, Window: k.GetWindow()}}
+		return m.serve(req)
 	}
 	return nil, fmt.Errorf("state key %T is not supported", key.GetType())
-}
-
-// stateName takes the name out of the descriptor that PyFlink puts where Beam
-// has an id.
-func stateName(id string) string {
-	b, err := base64.StdEncoding.DecodeString(id)
-	if err != nil {
-		return id
-	}
-	field, _, n := protowire.ConsumeTag(b)
-	if field != 1 || n < 0 {
-		return id
-	}
-	v, n := protowire.ConsumeBytes(b[n:])
-	if n < 0 {
-		return id
-	}
-	return string(v)
 }
 
 func got(data, token []byte) *fnpb.StateResponse {
@@ -130,7 +122,7 @@ func bag(s *operator.BundleState, cell operator.Cell, req *fnpb.StateRequest) (*
 
 // merge moves the values of some namespaces into that of cell. The request is a
 // count and as many namespaces of equal length.
-func merge(s *operator.BundleState, cell operator.Cell, data []byte) (*fnpb.StateResponse, error) {
+func merge(s *operator.BundleState, d descriptor, cell operator.Cell, data []byte) (*fnpb.StateResponse, error) {
 	count, namespaces, err := readUint32(data)
 	if err != nil || count == 0 || len(namespaces)%int(count) != 0 {
 		return nil, errors.New("request to merge namespaces is not valid")
@@ -140,6 +132,12 @@ func merge(s *operator.BundleState, cell operator.Cell, data []byte) (*fnpb.Stat
 		source := cell
 		source.Window = namespaces[:size]
 		if bytes.Equal(source.Window, cell.Window) {
+			continue
+		}
+		if d.mortal() {
+			if err := mortalMerge(s, source, cell); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		values, err := s.ReadAll(source, nil)
@@ -154,8 +152,16 @@ func merge(s *operator.BundleState, cell operator.Cell, data []byte) (*fnpb.Stat
 	return appended(), nil
 }
 
-// mapState serves map and broadcast state.
-func mapState(s *operator.BundleState, cell operator.Cell, req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
+// mapState serves map and broadcast state. What is stored with a key begins with
+// a byte, whether it is None or a value, and a stamp if the state expires.
+type mapState struct {
+	b    *operator.BundleState
+	d    descriptor
+	now  int64
+	cell operator.Cell
+}
+
+func (m *mapState) serve(req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
 	switch r := req.GetRequest().(type) {
 	case *fnpb.StateRequest_Get:
 		token := r.Get.GetContinuationToken()
@@ -164,29 +170,56 @@ func mapState(s *operator.BundleState, cell operator.Cell, req *fnpb.StateReques
 		}
 		switch token[0] {
 		case mapGet:
-			return mapValue(s, cell, token[1:])
+			return m.value(token[1:])
 		case mapIterate:
-			return mapEntries(s, cell, token[1:])
+			return m.entries(token[1:])
 		case mapEmpty:
-			return mapIsThere(s, cell)
+			return m.isThere()
 		}
 		return nil, errMapRequest
 	case *fnpb.StateRequest_Append:
-		if err := mapWrite(s, cell, r.Append.GetData()); err != nil {
+		if err := m.write(r.Append.GetData()); err != nil {
 			return nil, err
 		}
 		return appended(), nil
 	case *fnpb.StateRequest_Clear:
-		s.Change(operator.Change{Op: operator.ClearAll, Cell: cell})
+		m.b.Change(operator.Change{Op: operator.ClearAll, Cell: m.cell})
 		return cleared(), nil
 	}
 	return nil, fmt.Errorf("state request %T is not supported", req.GetRequest())
 }
 
-// mapValue answers with the value of a key. What is stored begins with a byte:
-// whether it is None, or a value.
-func mapValue(s *operator.BundleState, cell operator.Cell, key []byte) (*fnpb.StateResponse, error) {
-	v, err := s.ReadAll(cell, key)
+// get returns what is stored with a key, without the stamp; nothing if there is
+// nothing or it has expired.
+func (m *mapState) get(key []byte) ([]byte, error) {
+	v, err := m.b.ReadAll(m.cell, key)
+	if err != nil || len(v) == 0 || !m.d.mortal() {
+		return v, err
+	}
+	if m.d.dead(v[1:], m.now) {
+		m.b.Change(operator.Change{Op: operator.Clear, Cell: m.cell, MapKey: bytes.Clone(key)})
+		return nil, nil
+	}
+	v = append([]byte{v[0]}, v[1+stampSize:]...)
+	if m.d.onRead {
+		m.put(bytes.Clone(key), v)
+	}
+	return v, nil
+}
+
+// put stores something with a key.
+func (m *mapState) put(key, v []byte) {
+	m.b.Change(operator.Change{Op: operator.Clear, Cell: m.cell, MapKey: key})
+	data := []byte{v[0]}
+	if m.d.mortal() {
+		data = append(data, stamp(m.now)...)
+	}
+	m.b.Change(operator.Change{Op: operator.Append, Cell: m.cell, MapKey: key, Data: append(data, v[1:]...)})
+}
+
+// value answers with the value of a key.
+func (m *mapState) value(key []byte) (*fnpb.StateResponse, error) {
+	v, err := m.get(key)
 	switch {
 	case err != nil:
 		return nil, err
@@ -198,13 +231,12 @@ func mapValue(s *operator.BundleState, cell operator.Cell, key []byte) (*fnpb.St
 	return got(append([]byte{mapFound}, v[1:]...), nil), nil
 }
 
-// mapEntries answers with a page of entries. The request is what is wanted and
-// the token of the page before, the last key of it.
-func mapEntries(s *operator.BundleState, cell operator.Cell, request []byte) (*fnpb.StateResponse, error) {
+// entries answers with a page of entries. The request is what is wanted and the
+// token of the page before, the last key of it.
+func (m *mapState) entries(request []byte) (*fnpb.StateResponse, error) {
 	if len(request) < 1 {
 		return nil, errMapRequest
 	}
-	want := request[0]
 	token, _, err := readSized(request[1:])
 	if err != nil {
 		return nil, errMapRequest
@@ -213,25 +245,15 @@ func mapEntries(s *operator.BundleState, cell operator.Cell, request []byte) (*f
 	if len(token) > 0 {
 		after = token[1:]
 	}
-	keys, err := s.Keys(cell, after, iteratePage)
+	keys, err := m.b.Keys(m.cell, after, iteratePage)
 	if err != nil {
 		return nil, err
 	}
 	var data, next []byte
 	for _, k := range keys {
-		data = append(data, k...)
-		if want == iterateKeys {
-			continue
-		}
-		v, err := s.ReadAll(cell, k)
-		if err != nil {
+		if data, err = m.entry(data, k, request[0] == iterateKeys); err != nil {
 			return nil, err
 		}
-		if len(v) == 0 || v[0] == mapSetNone {
-			data = append(data, 0)
-			continue
-		}
-		data = append(append(data, 1), v[1:]...)
 	}
 	if len(keys) == iteratePage {
 		next = append([]byte{1}, keys[len(keys)-1]...)
@@ -239,20 +261,48 @@ func mapEntries(s *operator.BundleState, cell operator.Cell, request []byte) (*f
 	return got(data, next), nil
 }
 
-// mapIsThere answers whether the map is empty.
-func mapIsThere(s *operator.BundleState, cell operator.Cell) (*fnpb.StateResponse, error) {
-	keys, err := s.Keys(cell, nil, 1)
-	if err != nil {
+// entry appends an entry, if it has not expired, or its key only.
+func (m *mapState) entry(data, key []byte, keyOnly bool) ([]byte, error) {
+	if keyOnly && !m.d.mortal() {
+		return append(data, key...), nil
+	}
+	v, err := m.get(key)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(v) == 0:
+		return data, nil
 	}
-	if len(keys) == 0 {
-		return got([]byte{mapIsEmpty}, nil), nil
+	data = append(data, key...)
+	switch {
+	case keyOnly:
+		return data, nil
+	case v[0] == mapSetNone:
+		return append(data, 0), nil
 	}
-	return got([]byte{mapNotEmpty}, nil), nil
+	return append(append(data, 1), v[1:]...), nil
 }
 
-// mapWrite makes a number of changes: what to do, the key, and maybe a value.
-func mapWrite(s *operator.BundleState, cell operator.Cell, data []byte) error {
+// isThere answers whether the map is empty.
+func (m *mapState) isThere() (*fnpb.StateResponse, error) {
+	var after []byte
+	for {
+		keys, err := m.b.Keys(m.cell, after, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) == 0 {
+			return got([]byte{mapIsEmpty}, nil), nil
+		}
+		if v, err := m.get(keys[0]); err != nil || len(v) > 0 {
+			return got([]byte{mapNotEmpty}, nil), err
+		}
+		after = keys[0]
+	}
+}
+
+// write makes a number of changes: what to do, the key, and maybe a value.
+func (m *mapState) write(data []byte) error {
 	count, data, err := readUint32(data)
 	if err != nil {
 		return errMapRequest
@@ -267,9 +317,9 @@ func mapWrite(s *operator.BundleState, cell operator.Cell, data []byte) error {
 			return errMapRequest
 		}
 		key = bytes.Clone(key)
-		s.Change(operator.Change{Op: operator.Clear, Cell: cell, MapKey: key})
 		switch op {
 		case mapDelete:
+			m.b.Change(operator.Change{Op: operator.Clear, Cell: m.cell, MapKey: key})
 			continue
 		case mapSetValue:
 			if value, data, err = readSized(data); err != nil {
@@ -279,7 +329,7 @@ func mapWrite(s *operator.BundleState, cell operator.Cell, data []byte) error {
 		default:
 			return errMapRequest
 		}
-		s.Change(operator.Change{Op: operator.Append, Cell: cell, MapKey: key, Data: append([]byte{op}, value...)})
+		m.put(key, append([]byte{op}, value...))
 	}
 	return nil
 }

@@ -1,13 +1,14 @@
 """Runs functions on a real Flink (MiniCluster) and writes down what they return.
 
-    python reference.py OUT.json
+    python reference.py OUT.json [CASE...]
 
-The output has, for each case, the functions as PyFlink pickles them, the input rows and the rows
+The output has the hash of this script and, for each case, the functions as PyFlink pickles them, the input rows and the rows
 that Flink returned; reference_test.go runs the same through package operator and compares.
 """
 import base64
 import datetime
 import decimal
+import hashlib
 import json
 import os
 import sys
@@ -552,8 +553,10 @@ def main():
                 continue
             print(case.__name__, flush=True)
             out[case.__name__] = case(t)
+    with open(__file__, 'rb') as f:
+        script = hashlib.sha256(f.read()).hexdigest()
     with open(sys.argv[1] + '.part', 'w') as f:
-        json.dump(out, f)
+        json.dump({'script': script, 'cases': out}, f, indent=None, separators=(',', ':'))
     os.rename(sys.argv[1] + '.part', sys.argv[1])
 
 

@@ -34,6 +34,8 @@ type Config struct {
 	Dir                   string        // for everything that goes to disk
 	Durable               bool          // jobs in Dir outlive the process
 	ClientTimeout         time.Duration // how long such jobs wait for their worker services
+	KeepJobs              int           // how many jobs that have ended are kept; 0 is the default
+	KeepFor               time.Duration // and for how long at most; 0 is no limit
 	Memory                int64         // bytes of element data kept in RAM
 	Disk                  int64         // bytes of element data kept on disk; 0 is no limit
 	Overrides             map[string]string

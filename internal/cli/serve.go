@@ -53,6 +53,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, MemoryBudget: c.Memory, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
+		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
 	})
 	return &Engine{
 		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,

@@ -56,6 +56,8 @@ type serveCmd struct {
 	HTTPPort      int           `name:"http-port" help:"Port for people and for the command line (HTTP); 0 picks a free one." default:"8074"`
 	Data          string        `help:"Folder that makes jobs durable: after a restart they go on where they were. Without it they end with the server." placeholder:"DIR"`
 	ClientTimeout time.Duration `help:"How long a job that goes on after a restart waits for the worker service that it had, as LOOPBACK jobs do." default:"5m" placeholder:"TIME"`
+	KeepJobs      int           `help:"How many jobs that have ended are kept to be looked at; the oldest are forgotten." default:"1000" placeholder:"N"`
+	KeepFor       time.Duration `help:"Forget jobs that ended longer ago than this, like 72h. By default only their number counts." placeholder:"TIME"`
 	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
 	UntilEOF      bool          `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
@@ -83,7 +85,7 @@ type ready struct {
 
 // Run serves until a signal.
 func (c *serveCmd) Run(env *Env) error {
-	if err := c.validate(); err != nil {
+	if err := errors.Join(c.validate(), c.validateKeeping()); err != nil {
 		return err
 	}
 	if err := failpoint.Arm(os.Getenv(failpoint.Variable)); err != nil {
@@ -97,6 +99,7 @@ func (c *serveCmd) Run(env *Env) error {
 	cfg := c.config(env)
 	cfg.Host, cfg.Port, cfg.HTTPPort = c.Host, c.Port, c.HTTPPort
 	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
+	cfg.KeepJobs, cfg.KeepFor = c.KeepJobs, c.KeepFor
 	dir, release, err := c.dir()
 	if err != nil {
 		return err
@@ -124,6 +127,16 @@ func (c *serveCmd) Run(env *Env) error {
 		d.close()
 		return fmt.Errorf("the server ended: %w", err)
 	}
+}
+
+func (c *serveCmd) validateKeeping() error {
+	switch {
+	case c.KeepJobs < 1:
+		return &exitError{exitUsage, fmt.Errorf("--keep-jobs %d: a client asks for the end of its job, which must be there then", c.KeepJobs)}
+	case c.KeepFor < 0:
+		return &exitError{exitUsage, fmt.Errorf("--keep-for %v: not a time", c.KeepFor)}
+	}
+	return nil
 }
 
 // A server that has been killed keeps its directory locked until the system has

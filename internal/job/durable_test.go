@@ -35,6 +35,7 @@ type durableRig struct {
 	fs  vfs.FS // nil is the machine's
 	// clientTimeout is how long jobs wait for their worker services.
 	clientTimeout time.Duration
+	keepFor       time.Duration
 }
 
 func newDurableRig(t *testing.T) *durableRig {
@@ -54,7 +55,7 @@ func (r *durableRig) open() {
 		r.t.Fatal(err)
 	}
 	o := r.options(r.sp, r.kv)
-	o.Durable, o.ClientTimeout = true, r.clientTimeout
+	o.Durable, o.ClientTimeout, o.KeepFor = true, r.clientTimeout, r.keepFor
 	r.m = job.NewManager(o)
 	if err := r.m.Recover(); err != nil {
 		r.t.Fatal(err)
@@ -307,5 +308,44 @@ func TestSuspendedJobIsCancelled(t *testing.T) {
 	}
 	if st := r.sp.Stats(); st.Blocks != 0 {
 		t.Errorf("%d blocks are left", st.Blocks)
+	}
+}
+
+// Jobs that have ended are forgotten in time, after a restart as well, and one
+// that goes on is not.
+func TestEndedJobsAreForgotten(t *testing.T) {
+	r := newDurableRig(t)
+	hung, free := make(chan struct{}, 1), make(chan struct{})
+	going := r.submit(&sdk{elements: 1, use: func(b *fakesdk.Bundle) error {
+		hung <- struct{}{}
+		<-free
+		return fakesdk.Echo(b)
+	}})
+	<-hung
+	ended := r.submit(&sdk{elements: 1})
+	if st, text := r.end(ended); st != jobpb.JobState_DONE {
+		t.Fatalf("%v: %s", st, text)
+	}
+	close(free)
+	r.keepFor = time.Millisecond
+	r.restart()
+	r.pool.mu.Lock()
+	r.pool.config = fakesdk.Config{Process: fakesdk.Hang}
+	r.pool.mu.Unlock()
+	for deadline := time.Now().Add(jobTimeout); ; {
+		if _, there := r.m.Job(ended); !there {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the job that has ended is still there")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, there := r.m.Job(going); !there {
+		t.Error("the job that goes on is not there")
+	}
+	r.restart()
+	if _, there := r.m.Job(ended); there {
+		t.Error("the job that was forgotten is there again")
 	}
 }

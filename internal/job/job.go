@@ -46,7 +46,8 @@ type Job struct {
 	driver   *driver         // while it runs
 	progress []StageProgress // the last
 	messages int
-	happened int    // events so far
+	happened int // events so far
+	buried   bool
 	found    *found // what the store had of it when the runner was started
 }
 
@@ -120,9 +121,24 @@ func (j *Job) setState(s jobpb.JobState_Enum) {
 		j.m.opts.Log.Warn("the state of a job cannot be written down", "job", j.id, "err", err)
 	}
 	if isTerminal(s) {
-		j.events.close()
-		j.logs.close()
+		j.bury()
 	}
+}
+
+// bury closes the history of a job that has ended, and of which everything has
+// been written down.
+func (j *Job) bury() {
+	j.events.close()
+	j.logs.close()
+	j.mu.Lock()
+	j.buried = true
+	j.mu.Unlock()
+}
+
+func (j *Job) isBuried() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buried
 }
 
 // start moves a prepared job on, once.

@@ -59,6 +59,10 @@ type Options struct {
 	// ClientTimeout is how long a job that goes on after a restart waits for the
 	// worker services that it had; 0 is the default.
 	ClientTimeout time.Duration
+	// KeepJobs is how many jobs that have ended are kept; 0 is the default.
+	KeepJobs int
+	// KeepFor is for how long they are kept at most; 0 is no limit.
+	KeepFor time.Duration
 	// MemoryBudget in bytes, of which one grouping gets a part; 0 is the default.
 	MemoryBudget int64
 	// Core and Plan override what the scheduler and the planner do; tests use
@@ -66,10 +70,6 @@ type Options struct {
 	Core core.Config
 	Plan plan.Options
 }
-
-// maxJobs is how many jobs a manager remembers; the oldest finished ones are
-// forgotten first.
-const maxJobs = 1000
 
 // ErrNotFound says that there is no such job.
 var ErrNotFound = errors.New("no such job")
@@ -105,6 +105,10 @@ func NewManager(o Options) *Manager {
 		m.journal = &journal{store: o.Store}
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
+	if o.KeepFor > 0 {
+		m.wg.Add(1)
+		go m.trimInTime()
+	}
 	return m
 }
 
@@ -126,16 +130,9 @@ func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job
 	j := newJob(m, newID(req.GetJobName()), req, p)
 	j.settings = set
 	m.mu.Lock()
-	old := m.trim()
 	m.jobs[j.id] = j
 	m.mu.Unlock()
-	if old != nil {
-		old.Cancel() // one that was never run cannot be any more
-		m.dropArtifacts(old.id)
-		if err := m.journal.forget(old.id); err != nil {
-			m.opts.Log.Warn("a job that is forgotten stays in the store", "job", old.id, "err", err)
-		}
-	}
+	m.trim()
 	return j, nil
 }
 
@@ -154,32 +151,6 @@ func newID(name string) string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
 	return name + "-" + hex.EncodeToString(b[:])
-}
-
-// trim makes room for one more job: it forgets the oldest that has finished; if
-// none has, the oldest that was prepared and not run. It returns that job.
-func (m *Manager) trim() *Job {
-	if len(m.jobs) < maxJobs {
-		return nil
-	}
-	var ended, idle *Job
-	older := func(j, than *Job) bool { return than == nil || j.created.Before(than.created) }
-	for _, j := range m.jobs {
-		switch {
-		case j.terminal() && older(j, ended):
-			ended = j
-		case j.idle() && older(j, idle):
-			idle = j
-		}
-	}
-	old := ended
-	if old == nil {
-		old = idle
-	}
-	if old != nil {
-		delete(m.jobs, old.id)
-	}
-	return old
 }
 
 // dropArtifacts forgets what was staged for a job.
@@ -215,6 +186,7 @@ func (m *Manager) launch(j *Job) {
 	go func() {
 		defer m.wg.Done()
 		j.run(m.ctx)
+		m.trim()
 	}()
 }
 

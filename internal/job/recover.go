@@ -52,6 +52,7 @@ func (m *Manager) Recover() error {
 			m.launch(j)
 		}
 	}
+	m.trim()
 	return nil
 }
 
@@ -75,7 +76,7 @@ func (m *Manager) revive(f *found) (*Job, error) {
 		err = j.replan(f)
 	}
 	if j.terminal() {
-		return j, j.bury(f)
+		return j, j.exhume(f)
 	}
 	if f.entry.Draining {
 		j.Drain()
@@ -109,16 +110,15 @@ func (j *Job) replan(f *found) error {
 	return nil
 }
 
-// bury closes a job that had ended.
-func (j *Job) bury(f *found) error {
+// exhume restores what a job that had ended has counted.
+func (j *Job) exhume(f *found) error {
 	infos, err := decodeInfos(f.entry.Metrics)
 	for _, mi := range infos {
 		if bad := j.metrics.committed.Add(mi); bad != nil && err == nil {
 			err = bad
 		}
 	}
-	j.events.close()
-	j.logs.close()
+	j.bury()
 	return err
 }
 

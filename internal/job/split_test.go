@@ -2,14 +2,11 @@ package job
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
-	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
@@ -77,36 +74,6 @@ func TestLateProgress(t *testing.T) {
 	d.handle(progressed{2, d.running[2], &monitoring.Set{}})
 	if len(d.j.metrics.live) != 1 {
 		t.Errorf("%d live sets", len(d.j.metrics.live))
-	}
-}
-
-type droppedArtifacts struct {
-	Artifacts
-	ids []string
-}
-
-func (d *droppedArtifacts) Drop(id string) { d.ids = append(d.ids, id) }
-
-// Jobs that are prepared and never run do not pile up.
-func TestJobsThatAreNeverRun(t *testing.T) {
-	dropped := &droppedArtifacts{}
-	m := NewManager(Options{Artifacts: dropped})
-	for i := range maxJobs {
-		j := newJob(m, fmt.Sprint(i), &jobpb.PrepareJobRequest{}, nil)
-		j.created = time.Unix(int64(i), 0)
-		m.jobs[j.id] = j
-	}
-	if old := m.trim(); old == nil || old.id != "0" {
-		t.Errorf("forgot %v, want the oldest", old)
-	}
-	last := m.jobs[fmt.Sprint(maxJobs-1)]
-	m.jobs["more"] = newJob(m, "more", &jobpb.PrepareJobRequest{}, nil)
-	last.Cancel()
-	if len(dropped.ids) != 1 || dropped.ids[0] != last.id {
-		t.Errorf("dropped the artifacts of %v", dropped.ids)
-	}
-	if old := m.trim(); old != last {
-		t.Errorf("forgot %v, want the one that has ended", old)
 	}
 }
 

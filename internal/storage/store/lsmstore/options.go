@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -59,6 +60,9 @@ const (
 	syncBytes = 512 << 10
 	// blockBytes is the size of what is read from a file at once.
 	blockBytes = 16 << 10
+	// flushDelay is when a range deletion is written to a file at the latest.
+	// Until then nothing of what it has deleted is given back to the system.
+	flushDelay = 10 * time.Second
 	// compactionsMax is how many merges run at once: the machine is there for
 	// the pipeline's work.
 	compactionsMax = 2
@@ -93,6 +97,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       l0Files,
 		MaxOpenFiles:                openFilesMax,
+		FlushDelayDeleteRange:       flushDelay,
 		BytesPerSync:                syncBytes,
 		WALBytesPerSync:             syncBytes,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, compactionsMax },

@@ -18,6 +18,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/server/api"
 	"github.com/pharos-beam/pharos/internal/server/artifact"
 	"github.com/pharos-beam/pharos/internal/server/jobserver"
+	"github.com/pharos-beam/pharos/internal/server/scrape"
 	"github.com/pharos-beam/pharos/internal/server/webui"
 	"google.golang.org/grpc"
 )
@@ -66,6 +67,8 @@ type Engine struct {
 	Start func() error
 	// Close ends or suspends all jobs, and ends their workers.
 	Close func(context.Context) error
+	// Stats says what the engine uses; may be nil.
+	Stats func() server.RunnerStats
 }
 
 // NewEngine makes an engine.
@@ -81,6 +84,7 @@ type frontDoor struct {
 	engine *Engine
 	grpc   *grpc.Server
 	http   *http.Server
+	health *health
 	failed chan error // a server ended that should not
 }
 
@@ -101,17 +105,18 @@ func open(cfg Config, newEngine NewEngine) (*frontDoor, error) {
 		httpLis.Close()
 		return nil, err
 	}
-	// Whoever asks for a job of before is not to be told that there is none.
-	// Workers that are started now can connect, and are answered in a moment.
+	// Whoever asks for a job of before is not to be told that there is none: until
+	// then, HTTP answers only whether the server is alive. Workers that are
+	// started now can connect, and are answered in a moment.
+	go func() { d.failed <- d.http.Serve(httpLis) }()
 	if d.engine.Start != nil {
 		if err := d.engine.Start(); err != nil {
 			lis.Close()
-			httpLis.Close()
 			return nil, errors.Join(err, d.close())
 		}
 	}
 	go func() { d.failed <- d.grpc.Serve(lis) }()
-	go func() { d.failed <- d.http.Serve(httpLis) }()
+	d.health.start()
 	return d, nil
 }
 
@@ -138,6 +143,7 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 		jobEndpoint: reachable(cfg.Host, addr),
 		httpURL:     "http://" + reachable(cfg.Host, httpAddr),
 		failed:      make(chan error, 2),
+		health:      newHealth(),
 	}
 	artifacts, err := artifact.Open(artifact.Options{Dir: filepath.Join(cfg.Dir, "artifacts")})
 	if err != nil {
@@ -161,11 +167,12 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api.Handler(d.jobs, cfg.Version))
+	mux.Handle("GET /metrics", scrape.Handler(scrape.Options{Jobs: d.jobs, Runner: d.engine.Stats, Version: cfg.Version, Log: cfg.Log}))
 	mux.Handle("/", pages)
 	if cfg.Profile {
 		profiles(mux)
 	}
-	d.http = &http.Server{Handler: localNames(cfg.Host, mux), ReadHeaderTimeout: 10 * time.Second}
+	d.http = &http.Server{Handler: localNames(cfg.Host, d.health.handler(mux)), ReadHeaderTimeout: 10 * time.Second}
 	return d, nil
 }
 
@@ -201,6 +208,7 @@ func localNames(host string, next http.Handler) http.Handler {
 func (d *frontDoor) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	d.health.stop()
 	var err error
 	if d.engine.Close != nil {
 		err = d.engine.Close(ctx)

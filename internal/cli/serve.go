@@ -38,14 +38,16 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	}
 	tuneGC(c.Memory)
 	kv := store.NewMem()
+	var disk *lsmstore.Store
 	if c.Durable {
 		failed := storeFailed(c.Log)
-		kv, err = lsmstore.Open(lsmstore.Options{
+		disk, err = lsmstore.Open(lsmstore.Options{
 			Dir: filepath.Join(c.Dir, "store"), MemoryBudget: storeMemory(c.Memory), Log: c.Log, Failed: failed, Fatal: failed,
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
 		}
+		kv = disk
 	}
 	workers := fnapi.NewServer(fnapi.Options{Log: c.Log})
 	workers.SetEndpoint(c.Endpoint)
@@ -60,7 +62,23 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Close: func(ctx context.Context) error {
 			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
 		},
+		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, c.Memory, disk) },
 	}, nil
+}
+
+// runnerStats says what the parts of an engine use; disk is nil if it keeps
+// nothing there.
+func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk *lsmstore.Store) server.RunnerStats {
+	s := blocks.Stats()
+	r := server.RunnerStats{
+		Workers: workers.Workers(), SpoolRAMBytes: s.RAMBytes, SpoolRAMLimitBytes: memory,
+		SpoolDiskBytes: s.DiskBytes, SpoolDeadBytes: s.DeadBytes, SpoolBlocks: s.Blocks, SpoolSegments: s.Segments,
+	}
+	if disk != nil {
+		d := disk.Stats()
+		r.Durable, r.StoreDiskBytes, r.StoreAppliedBytes, r.StoreWrittenBytes = true, d.DiskBytes, d.AppliedBytes, d.WrittenBytes
+	}
+	return r
 }
 
 // storeMemory is what the store may take beside a budget for element data.
@@ -165,6 +183,16 @@ func (a managedJob) Logs(ctx context.Context, follow bool) iter.Seq[server.LogLi
 	}
 }
 
+// Stats implements server.Job.
+func (a managedJob) Stats() server.JobStats {
+	s := a.Job.Stats()
+	return server.JobStats{Attempts: latencies(&s.Attempts), Commits: latencies(&s.Commits), Workers: s.Workers}
+}
+
+func latencies(l *job.Latencies) server.Latencies {
+	return server.Latencies{Count: l.Count, Sum: l.Sum, Buckets: l.Buckets()}
+}
+
 // Progress implements server.Job.
 func (a managedJob) Progress() []server.StageProgress {
 	var out []server.StageProgress
@@ -172,7 +200,7 @@ func (a managedJob) Progress() []server.StageProgress {
 		out = append(out, server.StageProgress{
 			Stage: s.Stage, Name: s.Name, Kind: s.Kind, State: s.State,
 			InputElements: s.InputElements, OutputElements: s.OutputElements, PendingElements: s.PendingElements,
-			PendingBytes: s.PendingBytes, InFlight: int64(s.InFlight), Bounded: s.Bounded,
+			Bundles: s.Bundles, FailedAttempts: s.FailedAttempts, PendingBytes: s.PendingBytes, InFlight: int64(s.InFlight), Bounded: s.Bounded,
 			InputWatermark: s.InputWatermark, Watermark: s.Watermark, Waiting: s.Waiting,
 		})
 	}

@@ -61,13 +61,16 @@ type driver struct {
 	results   map[uint64]*result    // finished, not yet durable
 	clock     *time.Timer
 	counts    []stageCount
+	stats     Stats                      // without Workers
 	streams   map[int]*teststream.Stream // TestStream services, by stage
 	wg        sync.WaitGroup
 	callbacks sync.WaitGroup // finalizations on their way, also in wg
 	end       *core.Finish
 }
 
-type stageCount struct{ in, out int64 }
+// stageCount is what the bundles of a stage have done: elements in and out, and
+// bundles, of those that are committed; and attempts that failed.
+type stageCount struct{ in, out, bundles, failed int64 }
 
 // execution is an attempt that runs.
 type execution struct {
@@ -400,11 +403,13 @@ func (d *driver) handle(x any) {
 func (d *driver) attempted(x attemptDone) {
 	if ex := d.running[x.ev.Bundle]; ex != nil && ex.attempt.ev.Attempt == x.ev.Attempt {
 		ex.cancel()
+		d.stats.Attempts.add(time.Since(ex.started))
 		d.trace(ex, x)
 		delete(d.running, x.ev.Bundle)
 		d.attemptMetrics(x)
 	}
 	if x.err != nil {
+		d.counts[x.ev.Stage].failed++
 		d.log.Debug("attempt failed", "stage", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle, "attempt", x.ev.Attempt, "err", x.err)
 		var permanent interface{ Permanent() bool }
 		d.step(core.BundleFailed{
@@ -450,6 +455,7 @@ func (d *driver) committed(x commitDone) {
 	if d.log.Enabled(d.ctx, slog.LevelDebug) {
 		d.log.Debug("commit", "records", len(x.bundles), "bytes", x.bytes(), "took", x.took)
 	}
+	d.stats.Commits.add(x.took)
 	for _, id := range x.bundles {
 		if res := d.results[id]; res != nil { // else it was a split
 			d.r.routeSides(res.record)

@@ -45,6 +45,7 @@ type Job struct {
 	settings settings
 	driver   *driver         // while it runs
 	progress []StageProgress // the last
+	stats    Stats           // the last
 	messages int
 	happened int // events so far
 	buried   bool

@@ -86,6 +86,7 @@ func (d *driver) attemptMetrics(x attemptDone) {
 // count adds a committed bundle's metrics.
 func (d *driver) count(res *result) {
 	c := &d.counts[res.record.Stage]
+	c.bundles++
 	c.in += res.input
 	for _, n := range res.output {
 		c.out += n

@@ -24,7 +24,9 @@ type StageProgress struct {
 	State           string // waiting, running, done; failed or stopped where the job ended before
 	InputElements   int64  // committed
 	OutputElements  int64  // committed
-	PendingElements int64  // the backlog: what waits for a bundle
+	Bundles         int64  // committed
+	FailedAttempts  int64
+	PendingElements int64 // the backlog: what waits for a bundle
 	PendingBytes    int64
 	InFlight        int
 	Bounded         bool
@@ -51,6 +53,7 @@ func (d *driver) saveProgress() {
 		p := StageProgress{
 			Stage: i, Name: s.Name, Kind: kindName(s.Kind), State: "waiting",
 			InputElements: d.counts[i].in, OutputElements: d.counts[i].out,
+			Bundles: d.counts[i].bundles, FailedAttempts: d.counts[i].failed,
 			PendingElements: st.Pending, PendingBytes: st.PendingBytes, InFlight: st.InFlight,
 			InputWatermark: st.Input, Watermark: st.Output, Waiting: d.waiting(st),
 			Bounded: s.Input == nil || s.Input.Bounded,
@@ -67,8 +70,10 @@ func (d *driver) saveProgress() {
 		}
 		all[i] = p
 	}
+	stats := d.stats
+	stats.Workers = d.liveWorkers()
 	d.j.mu.Lock()
-	d.j.progress = all
+	d.j.progress, d.j.stats = all, stats
 	d.j.mu.Unlock()
 }
 

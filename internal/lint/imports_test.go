@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"server/jobserver":        {"model/", "plan", "server"},
 	"server/artifact":         {"model/", "server"},
 	"server/api":              {"model/", "plan", "server"},
+	"server/scrape":           {"model/", "server"},
 	"server/webui":            {"model/", "plan", "server"},
 	"cli":                     nil, // everything
 	"server/servertest":       nil, // tests only

@@ -83,6 +83,33 @@ type Job interface {
 	// job has ended.
 	Logs(ctx context.Context, follow bool) iter.Seq[LogLine]
 	Progress() []StageProgress
+	// Stats are as old as the last Progress.
+	Stats() JobStats
+}
+
+// JobStats are what the runner has done for a job since the runner was started.
+type JobStats struct {
+	Attempts Latencies      // of bundles, failed ones too
+	Commits  Latencies      // from a bundle's end until its effects are in the store
+	Workers  map[string]int // live ones, by environment
+}
+
+// Latencies are durations, counted by size.
+type Latencies struct {
+	Count   int64
+	Sum     time.Duration
+	Buckets map[time.Duration]int64 // how many are not longer than the key
+}
+
+// RunnerStats are what the runner as a whole uses.
+type RunnerStats struct {
+	Workers                              int // expected or connected
+	SpoolRAMBytes, SpoolRAMLimitBytes    int64
+	SpoolDiskBytes, SpoolDeadBytes       int64 // dead: dropped and not yet removed
+	SpoolBlocks, SpoolSegments           int
+	Durable                              bool // there is a store on disk
+	StoreDiskBytes                       int64
+	StoreAppliedBytes, StoreWrittenBytes int64 // of batches; by the log and by merging too
 }
 
 // Event is a change of state or a message of a job.
@@ -111,6 +138,8 @@ type StageProgress struct {
 	State           string // waiting, running, done; failed or stopped where the job ended before
 	InputElements   int64
 	OutputElements  int64
+	Bundles         int64 // committed
+	FailedAttempts  int64
 	PendingElements int64 // the backlog: what waits for a bundle
 	PendingBytes    int64
 	InFlight        int64 // bundles

@@ -168,6 +168,9 @@ func (j *Job) Progress() []server.StageProgress {
 	return j.progress
 }
 
+// Stats implements server.Job.
+func (j *Job) Stats() server.JobStats { return server.JobStats{} }
+
 // Cancel implements server.Job.
 func (j *Job) Cancel() {
 	j.mu.Lock()

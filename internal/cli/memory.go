@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/pharos-beam/pharos/internal/memory"
 )
 
 // fallbackMemory is used where the machine's memory is unknown.
@@ -43,7 +45,7 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no size like 512MiB or 4GiB", text)
 }
 
-// defaultMemory is a quarter of the machine's memory: workers need theirs, too.
+// defaultMemory is half of the machine's memory: workers need theirs, too.
 func defaultMemory() int64 {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -57,7 +59,7 @@ func defaultMemory() int64 {
 			continue
 		}
 		if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-			return max(kib<<10/4, 64<<20)
+			return max(kib<<10/2, memory.Min)
 		}
 	}
 	return fallbackMemory
@@ -68,13 +70,13 @@ func defaultMemory() int64 {
 // many. The memory limit bounds what that costs.
 const gcPercent = 400
 
-// tuneGC sets the garbage collector for a process whose element data may take
-// the budget. GOGC and GOMEMLIMIT in the environment have the last word.
-func tuneGC(budget int64) {
+// tuneGC sets the garbage collector for a heap of limit bytes. GOGC and
+// GOMEMLIMIT in the environment have the last word.
+func tuneGC(limit int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(budget + budget/4 + 256<<20)
+		debug.SetMemoryLimit(limit)
 	}
 }

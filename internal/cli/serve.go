@@ -13,6 +13,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/memory"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
 	"github.com/pharos-beam/pharos/internal/server"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
@@ -32,37 +33,40 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, fmt.Errorf("folder for temporary files: %w", err)
 	}
-	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: c.Memory, DiskBudget: c.Disk, Keep: c.Durable})
+	shares := memory.Divide(c.Memory)
+	blocks, err := spool.Open(spool.Options{Dir: filepath.Join(c.Dir, "spool"), MemoryBudget: shares.Spool, DiskBudget: c.Disk, Keep: c.Durable})
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	tuneGC(c.Memory)
-	kv := store.NewMem()
+	kv, unseen := store.NewMem(), int64(0)
 	var disk *lsmstore.Store
 	if c.Durable {
+		unseen = shares.Store // most of it is outside of Go's heap
 		failed := storeFailed(c.Log)
 		disk, err = lsmstore.Open(lsmstore.Options{
-			Dir: filepath.Join(c.Dir, "store"), MemoryBudget: storeMemory(c.Memory), Log: c.Log, Failed: failed, Fatal: failed,
+			Dir: filepath.Join(c.Dir, "store"), MemoryBudget: shares.Store, Log: c.Log, Failed: failed, Fatal: failed,
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
 		}
 		kv = disk
 	}
-	workers := fnapi.NewServer(fnapi.Options{Log: c.Log})
+	tuneGC(shares.Heap - unseen)
+	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
+	workers := fnapi.NewServer(net)
 	workers.SetEndpoint(c.Endpoint)
 	m := job.NewManager(job.Options{
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
-		TempDir: temp, MemoryBudget: c.Memory, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
+		TempDir: temp, Memory: shares, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
 	})
 	return &Engine{
-		Jobs: managed{m}, ServerOptions: fnapi.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
+		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
 			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
 		},
-		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, c.Memory, disk) },
+		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk) },
 	}, nil
 }
 
@@ -79,11 +83,6 @@ func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk 
 		r.Durable, r.StoreDiskBytes, r.StoreAppliedBytes, r.StoreWrittenBytes = true, d.DiskBytes, d.AppliedBytes, d.WrittenBytes
 	}
 	return r
-}
-
-// storeMemory is what the store may take beside a budget for element data.
-func storeMemory(budget int64) int64 {
-	return min(max(budget/8, lsmstore.MinMemory), 4*lsmstore.DefaultMemory)
 }
 
 // storeFailed ends the process when the store cannot go on: better than to fail

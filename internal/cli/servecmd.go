@@ -20,7 +20,7 @@ import (
 
 // runnerFlags are the flags of `serve` and `run` that shape the runner.
 type runnerFlags struct {
-	Memory                byteSize          `help:"Element data kept in RAM before it spills to disk, like 512MiB or 4GiB. By default a quarter of the machine's memory." placeholder:"SIZE"`
+	Memory                byteSize          `help:"Memory that the runner may take, like 512MiB or 4GiB; what does not fit goes to disk. By default half of the machine's." placeholder:"SIZE"`
 	Disk                  byteSize          `help:"Element data kept on disk; bundles that would exceed it fail. By default there is no limit." placeholder:"SIZE"`
 	Env                   map[string]string `help:"Replace the environment of a language or of an environment id, like java=process:/opt/boot. May be repeated." placeholder:"NAME=SPEC" mapsep:"none"`
 	WorkersPerEnvironment int               `help:"Worker processes for each environment. By default as many as make sense: the number of cores for Python." placeholder:"N"`

@@ -23,7 +23,7 @@ func testBlocks(t *testing.T) *blocks {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return newBlocks(s)
+	return newBlocks(s, 0)
 }
 
 // stringColl is a collection of strings in the global window.

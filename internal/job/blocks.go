@@ -11,7 +11,7 @@ import (
 
 // Sizes of blocks.
 const (
-	// blockBytes is the size at which a block is closed.
+	// blockBytes is the size at which a block is closed, if nothing else is said.
 	blockBytes = 1 << 20
 	// adoptBytes is the size from which a run of elements that the harness sent
 	// becomes a block as it is, without a copy.
@@ -31,8 +31,13 @@ type blocks struct {
 	live  map[uint64]*arrival
 }
 
-func newBlocks(s *spool.Spool) *blocks {
-	return &blocks{spool: s, bytes: blockBytes, live: map[uint64]*arrival{}}
+// newBlocks keeps blocks in s, that are closed at a size in bytes; 0 is the
+// default.
+func newBlocks(s *spool.Spool, size int) *blocks {
+	if size <= 0 {
+		size = blockBytes
+	}
+	return &blocks{spool: s, bytes: size, live: map[uint64]*arrival{}}
 }
 
 // put stores a block. order says when its elements came, nil if that does not
@@ -132,7 +137,7 @@ func (b *builder) add(element []byte, t timestamp.Time) error {
 			return err
 		}
 	}
-	b.buf = append(b.buf, element...)
+	b.buf = append(b.room(), element...)
 	b.count++
 	b.min = min(b.min, t)
 	if b.spread {
@@ -145,13 +150,26 @@ func (b *builder) add(element []byte, t timestamp.Time) error {
 	return nil
 }
 
+// fillFraction of a block is what its last element may exceed it by without
+// another copy.
+const fillFraction = 8
+
+// room is the buffer to append to. Where blocks have been filled before, it is
+// made for a whole one: growing would copy everything twice.
+func (b *builder) room() []byte {
+	if b.buf == nil && b.full > 0 && !b.spread {
+		b.buf = make([]byte, 0, b.blocks.bytes+b.blocks.bytes/fillFraction)
+	}
+	return b.buf
+}
+
 // addRun appends a run of whole elements. The run may be kept.
 func (b *builder) addRun(run []byte, count int64, first timestamp.Time) error {
 	if len(b.buf) == 0 && len(run) >= adoptBytes {
 		b.buf, b.count, b.min = run, count, first
 		return b.flush()
 	}
-	b.buf = append(b.buf, run...)
+	b.buf = append(b.room(), run...)
 	b.count += count
 	b.min = min(b.min, first)
 	if len(b.buf) >= b.blocks.bytes {

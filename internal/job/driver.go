@@ -36,8 +36,6 @@ const (
 	inboxSize = 1024
 	// progressEvery is how often long bundles are asked for their progress.
 	progressEvery = time.Second
-	// defaultMemory is the memory budget in bytes when none is given.
-	defaultMemory = 4 << 30
 	// finalizeTimeout is how long the SDK has for finalization callbacks.
 	finalizeTimeout = time.Minute
 )
@@ -112,12 +110,15 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	if n := j.settings.maxAttempts; n > 0 {
 		cfg.MaxAttempts = n
 	}
+	if cfg.HeldBytes <= 0 {
+		cfg.HeldBytes = o.Memory.Bundle()
+	}
 	if cfg.Shards <= 0 {
 		cfg.Shards = core.DefaultShards
 	}
 	d.r = &runner{
-		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool), store: o.Store,
-		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: groupBudget(o.MemoryBudget, cfg.RunnerSlots),
+		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool, o.Memory.Block()), store: o.Store,
+		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots),
 		streaming: j.settings.streaming,
 	}
 	if err := d.r.prepare(j.id); err != nil {
@@ -220,15 +221,6 @@ func (d *driver) startPools() error {
 		d.pools[id], d.r.workers[id] = pool, harnesses{pool}
 	}
 	return errors.Join(errs...)
-}
-
-// groupBudget is the part of the memory budget that one grouping may take:
-// half of it, divided among those that run at once.
-func groupBudget(total int64, slots int) int64 {
-	if total <= 0 {
-		total = defaultMemory
-	}
-	return total / int64(2*max(slots, 1))
 }
 
 // pool prepares the workers of an environment; they start when needed.

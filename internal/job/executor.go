@@ -42,11 +42,8 @@ type Executor struct{ r *runner }
 // NewExecutor prepares the stages of a plan.
 func NewExecutor(o ExecutorOptions) (*Executor, error) {
 	r := &runner{
-		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool), store: o.Store,
+		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool, o.BlockBytes), store: o.Store,
 		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory, durable: o.Durable,
-	}
-	if o.BlockBytes > 0 {
-		r.blocks.bytes = o.BlockBytes
 	}
 	if err := r.prepare(o.Job); err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/memory"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
@@ -63,13 +64,17 @@ type Options struct {
 	KeepJobs int
 	// KeepFor is for how long they are kept at most; 0 is no limit.
 	KeepFor time.Duration
-	// MemoryBudget in bytes, of which one grouping gets a part; 0 is the default.
-	MemoryBudget int64
+	// Memory is who may hold how much; the shares of DefaultMemory if there are
+	// none.
+	Memory memory.Shares
 	// Core and Plan override what the scheduler and the planner do; tests use
 	// them to force strategies, shard counts and bundle shapes.
 	Core core.Config
 	Plan plan.Options
 }
+
+// DefaultMemory is the memory budget in bytes when none is given.
+const DefaultMemory = 4 << 30
 
 // ErrNotFound says that there is no such job.
 var ErrNotFound = errors.New("no such job")
@@ -96,6 +101,9 @@ func NewManager(o Options) *Manager {
 	}
 	if o.Core.RunnerSlots == 0 {
 		o.Core.RunnerSlots = runtime.GOMAXPROCS(0)
+	}
+	if o.Memory == (memory.Shares{}) {
+		o.Memory = memory.Divide(DefaultMemory)
 	}
 	if o.MaxAttempts > 0 {
 		o.Core.MaxAttempts = o.MaxAttempts

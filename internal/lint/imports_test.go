@@ -28,7 +28,8 @@ var layers = map[string][]string{
 	"storage/datadir":         {},
 	"harness/":                {"model/", "harness/"},
 	"failpoint":               {},
-	"job":                     {"model/", "plan", "engine/", "storage/", "harness/", "failpoint"},
+	"memory":                  {},
+	"job":                     {"model/", "plan", "engine/", "storage/", "harness/", "failpoint", "memory"},
 	"sim":                     {"model/", "plan", "engine/", "storage/", "harness/", "job"}, // tests only
 	"server":                  {"model/", "plan", "server"},
 	"server/jobserver":        {"model/", "plan", "server"},
@@ -44,7 +45,7 @@ var layers = map[string][]string{
 }
 
 // pure packages decide without a clock, I/O or goroutines.
-var pure = []string{"model/", "plan", "engine/", "storage/keyspace"}
+var pure = []string{"model/", "plan", "engine/", "storage/keyspace", "memory"}
 
 // impure are what a pure package may not import.
 var impure = []string{"os", "io/fs", "net", "net/http", "os/exec", "sync", "sync/atomic", "math/rand", "math/rand/v2", "log/slog", "log", "google.golang.org/grpc"}

@@ -40,6 +40,9 @@ type Config struct {
 	// BundleElements and BundleBytes limit the input of a bundle. At least one
 	// block is always taken.
 	BundleElements, BundleBytes int64
+	// HeldBytes limits it further where a bundle holds all of its input and of
+	// what it writes at once: in keyed stages that keep state.
+	HeldBytes int64
 	// BundleTargetMS is how long a bundle should take: from what bundles of a
 	// stage have taken, the number of elements of the next ones is chosen.
 	BundleTargetMS int64
@@ -60,6 +63,7 @@ const (
 	DefaultMaxAttempts    = 4
 	DefaultBundleElements = 1 << 20
 	DefaultBundleBytes    = 64 << 20
+	DefaultHeldBytes      = 64 << 20
 	DefaultBundleTargetMS = 10_000
 	DefaultBundleMS       = 1000
 	DefaultIdleSplitMS    = 500
@@ -80,6 +84,7 @@ func (c Config) withDefaults() Config {
 	c.RunnerSlots = max(c.RunnerSlots, 1)
 	def(&c.BundleElements, DefaultBundleElements)
 	def(&c.BundleBytes, DefaultBundleBytes)
+	def(&c.HeldBytes, DefaultHeldBytes)
 	def(&c.BundleTargetMS, DefaultBundleTargetMS)
 	def(&c.BundleMS, DefaultBundleMS)
 	def(&c.IdleSplitMS, DefaultIdleSplitMS)

@@ -169,10 +169,14 @@ func (c *Core) bundleElements(s *stage) int64 {
 
 // bundleBytes is how many bytes of input a bundle of the stage may have.
 func (c *Core) bundleBytes(s *stage) int64 {
-	if n := c.cfg.InputBytes[s.plan.Environment]; n > 0 && s.plan.Kind == plan.SDK {
-		return min(n, c.cfg.BundleBytes)
+	limit := c.cfg.BundleBytes
+	if s.plan.Keyed {
+		limit = min(limit, c.cfg.HeldBytes)
 	}
-	return c.cfg.BundleBytes
+	if n := c.cfg.InputBytes[s.plan.Environment]; n > 0 && s.plan.Kind == plan.SDK {
+		limit = min(n, limit)
+	}
+	return limit
 }
 
 // gatherMS is how long little input waits for more.

@@ -198,7 +198,7 @@ func (i *Instruction) push(ctx context.Context, m Message) {
 			i.mu.Unlock()
 			return
 		}
-		if len(i.inbox) == 0 || (i.bytes < inboxBytesMax && len(i.inbox) < inboxMessagesMax) {
+		if len(i.inbox) == 0 || (i.bytes < i.h.srv.opts.InboxBytes && len(i.inbox) < inboxMessagesMax) {
 			i.inbox = append(i.inbox, m)
 			i.bytes += len(m.Data)
 			i.mu.Unlock()

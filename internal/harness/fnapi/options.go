@@ -18,9 +18,9 @@ const (
 	controlQueueLen = 64
 	// dataQueueLen is how many Elements messages wait for the data stream.
 	dataQueueLen = 4
-	// inboxBytesMax is how much data one instruction holds for its consumer
+	// DefaultInboxBytes is how much data one instruction holds for its consumer
 	// before the worker's data stream is no longer read.
-	inboxBytesMax = 16 << 20
+	DefaultInboxBytes = 16 << 20
 	// inboxMessagesMax bounds the same inbox by messages.
 	inboxMessagesMax = 4096
 	// stateQueueMax is how many state requests of one instruction may wait.
@@ -40,9 +40,11 @@ const (
 
 // Stream tuning, see ServerOptions.
 const (
-	streamWindowBytes = 4 << 20
-	connWindowBytes   = 16 << 20
-	ioBufferBytes     = 128 << 10
+	// DefaultWindowBytes is how much may be under way on a stream; on all
+	// streams of a connection it is connWindows times as much.
+	DefaultWindowBytes = 4 << 20
+	connWindows        = 4
+	ioBufferBytes      = 128 << 10
 )
 
 // Options configures a Server. The zero value is usable.
@@ -52,6 +54,12 @@ type Options struct {
 	// MaxMessageBytes is the largest message received; DefaultMaxMessageBytes
 	// when zero. Only ServerOptions reads it.
 	MaxMessageBytes int
+	// InboxBytes is how much data one instruction holds for its consumer;
+	// DefaultInboxBytes when zero.
+	InboxBytes int
+	// WindowBytes is how much may be under way to the server on one stream;
+	// DefaultWindowBytes when zero. Only ServerOptions reads it.
+	WindowBytes int32
 	// Capabilities are the URNs of runner capabilities that workers are told
 	// about; DefaultCapabilities when nil.
 	Capabilities []string
@@ -68,11 +76,15 @@ func (o Options) ServerOptions() []grpc.ServerOption {
 	if limit <= 0 {
 		limit = DefaultMaxMessageBytes
 	}
+	window := o.WindowBytes
+	if window <= 0 {
+		window = DefaultWindowBytes
+	}
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(limit),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.InitialWindowSize(streamWindowBytes),
-		grpc.InitialConnWindowSize(connWindowBytes),
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(connWindows * window),
 		grpc.ReadBufferSize(ioBufferBytes),
 		grpc.WriteBufferSize(ioBufferBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{

@@ -39,6 +39,9 @@ func NewServer(o Options) *Server {
 	if o.Capabilities == nil {
 		o.Capabilities = DefaultCapabilities()
 	}
+	if o.InboxBytes <= 0 {
+		o.InboxBytes = DefaultInboxBytes
+	}
 	return &Server{
 		opts:        o,
 		log:         o.Log,

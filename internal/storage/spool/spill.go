@@ -59,8 +59,8 @@ func (s *Spool) victims(goal int64) []*block {
 			continue
 		}
 		victims = append(victims, b)
-		s.spilling += b.size
-		size += b.size
+		s.spilling += b.held
+		size += b.held
 	}
 	return victims
 }
@@ -71,7 +71,7 @@ func (s *Spool) spilled(victims []*block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range victims {
-		s.spilling -= b.size
+		s.spilling -= b.held
 		switch {
 		case b.dropped:
 		case b.seg != nil:

@@ -90,6 +90,7 @@ type Spool struct {
 type block struct {
 	id      uint64
 	size    int64
+	held    int64    // what it takes in RAM: data may be the beginning of more
 	data    []byte   // nil when not in RAM
 	seg     *segment // nil when not in a file
 	off     int64    // of the data within the file
@@ -173,10 +174,10 @@ func (s *Spool) add(data []byte) (*block, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	b := &block{id: s.nextID, size: int64(len(data)), data: data}
+	b := &block{id: s.nextID, size: int64(len(data)), held: int64(cap(data)), data: data}
 	s.nextID++
 	s.blocks[b.id] = b
-	s.ram += b.size
+	s.ram += b.held
 	s.fifo.push(b)
 	return b, nil
 }
@@ -261,7 +262,7 @@ func (s *Spool) leave(b *block) *segment {
 // evict takes b out of RAM. A writer may still hold the bytes.
 func (s *Spool) evict(b *block) {
 	if b.data != nil {
-		s.ram -= b.size
+		s.ram -= b.held
 		b.data = nil
 	}
 }

@@ -7,36 +7,32 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/pharos-beam/pharos/conformance/serve"
+	"github.com/pharos-beam/pharos/bench/load"
 )
 
 // runLimit ends a run that hangs.
 const runLimit = 5 * time.Minute
 
-// load is one workload with its size.
-type load struct {
+// workload is a pipeline of bench/goload with its size.
+type workload struct {
 	name  string
 	n     int64
 	args  []string
 	about string
 }
 
-var loads = []load{
+var loads = []workload{
 	{"hello", 3, nil, "three elements: what a job costs"},
 	{"chain", 10, []string{"--depth", "20"}, "20 shuffles of 10 elements, one after the other: what a stage costs"},
 	{"fused", 2_000_000, []string{"--keys", "10000"}, "ParDos and a lifted sum: what never has to leave the worker"},
@@ -54,17 +50,11 @@ type options struct {
 	scale                                   float64
 }
 
-// sample is one run of one load on one runner.
-type sample struct {
-	seconds float64
-	memory  int64 // bytes at the runner's peak
-}
-
 // row is what one load gave.
 type row struct {
-	load         load
-	pharos       []sample
-	prism        []sample
+	load         workload
+	pharos       []load.Sample
+	prism        []load.Sample
 	pharosFailed string
 	prismFailed  string
 }
@@ -89,7 +79,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := buildGoload(ctx, &o); err != nil {
+	goload, err := load.Build(ctx, o.goload, runLimit)
+	if err != nil {
 		return err
 	}
 	var rows []row
@@ -100,40 +91,28 @@ func run(ctx context.Context, o options) error {
 		if l.n >= 1000 {
 			l.n = int64(float64(l.n) * o.scale)
 		}
-		r, err := compare(ctx, o, l)
+		r, err := compare(ctx, o, goload, l)
 		if err != nil {
 			return err
 		}
 		rows = append(rows, r)
 	}
-	table := render(rows, o.repeats)
-	fmt.Print(table)
+	text := render(rows, o.repeats)
+	fmt.Print(text)
 	if o.write == "" {
 		return nil
 	}
-	return replaceTable(o.write, table)
-}
-
-func buildGoload(ctx context.Context, o *options) error {
-	abs, err := filepath.Abs(o.goload)
-	if err != nil {
-		return err
-	}
-	o.goload = abs
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", abs, ".")
-	cmd.Dir = filepath.Join("bench", "goload")
-	cmd.Stderr = os.Stderr
-	return cmd.Run()
+	return table.Replace(o.write, text)
 }
 
 // compare runs one load on both runners in turn.
-func compare(ctx context.Context, o options, l load) (row, error) {
+func compare(ctx context.Context, o options, goload *load.Goload, l workload) (row, error) {
 	r := row{load: l}
 	for i := range o.repeats {
 		fmt.Fprintf(os.Stderr, "%s, %d elements, %d of %d:", l.name, l.n, i+1, o.repeats)
 		both := []func(){
-			func() { r.pharosFailed = firstOf(r.pharosFailed, measure(ctx, o.goload, o.pharos, l, &r.pharos)) },
-			func() { r.prismFailed = firstOf(r.prismFailed, measure(ctx, o.goload, o.prism, l, &r.prism)) },
+			func() { r.pharosFailed = firstOf(r.pharosFailed, measure(ctx, goload, o.pharos, l, &r.pharos)) },
+			func() { r.prismFailed = firstOf(r.prismFailed, measure(ctx, goload, o.prism, l, &r.prism)) },
 		}
 		if i%2 == 1 {
 			slices.Reverse(both)
@@ -157,37 +136,12 @@ func firstOf(a, b string) string {
 }
 
 // measure runs the load once on a fresh runner; it returns why that failed.
-func measure(ctx context.Context, goload, runner string, l load, samples *[]sample) (failed string) {
-	dir, err := os.MkdirTemp("", "pharos-bench")
+func measure(ctx context.Context, goload *load.Goload, runner string, w workload, samples *[]load.Sample) (failed string) {
+	s, err := goload.Run(ctx, runner, w.name, w.n, w.args)
 	if err != nil {
 		return err.Error()
 	}
-	defer os.RemoveAll(dir)
-	s, err := serve.Start(ctx, runner, filepath.Join(dir, "log"))
-	if err != nil {
-		return err.Error()
-	}
-	defer s.Close()
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
-	defer cancel()
-	args := []string{"--workload", l.name, "--n", strconv.FormatInt(l.n, 10),
-		"--runner", "universal", "--endpoint", s.Endpoint, "--environment_type", "LOOPBACK"}
-	out, err := exec.CommandContext(ctx, goload, append(args, l.args...)...).Output()
-	var result struct {
-		Seconds float64
-		OK      bool
-		Error   string
-	}
-	if jsonErr := json.Unmarshal(lastLine(out), &result); jsonErr != nil || !result.OK {
-		return fmt.Sprintf("wrong or no result: %v %s", err, result.Error)
-	}
-	fmt.Fprintf(os.Stderr, " %s %.2fs", filepath.Base(runner), result.Seconds)
-	*samples = append(*samples, sample{result.Seconds, s.PeakMemory()})
+	fmt.Fprintf(os.Stderr, " %s %.2fs", filepath.Base(runner), s.Seconds)
+	*samples = append(*samples, s)
 	return ""
-}
-
-// lastLine returns the last line, which is where goload's JSON is; the SDK may log before it.
-func lastLine(b []byte) []byte {
-	b = bytes.TrimSpace(b)
-	return b[bytes.LastIndexByte(b, '\n')+1:]
 }

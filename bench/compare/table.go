@@ -2,17 +2,15 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/pharos-beam/pharos/bench/load"
 )
 
-// The table lives between these lines of the document.
-const (
-	tableBegin = "<!-- table: written by make bench -->"
-	tableEnd   = "<!-- end of table -->"
-)
+// table is where the figures live in the document.
+var table = load.Table{Begin: "<!-- table: written by make bench -->", End: "<!-- end of table -->"}
 
 // render writes the rows as a Markdown table. A ratio above 1 says that Pharos is faster.
 func render(rows []row, repeats int) string {
@@ -30,10 +28,10 @@ func (r row) line() string {
 	pharos, prism := seconds(r.pharos), seconds(r.prism)
 	ratio, span := "–", "–"
 	if len(pharos) > 0 && len(prism) > 0 {
-		ratio = fmt.Sprintf("**%.2f**", median(prism)/median(pharos))
+		ratio = fmt.Sprintf("**%.2f**", load.Median(prism)/load.Median(pharos))
 		span = fmt.Sprintf("%.2f–%.2f", slices.Min(prism)/slices.Max(pharos), slices.Max(prism)/slices.Min(pharos))
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s / %s | %s |\n", r.load.name, thousands(r.load.n),
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s / %s | %s |\n", r.load.name, load.Thousands(r.load.n),
 		r.figure(pharos, r.pharosFailed), r.figure(prism, r.prismFailed), ratio, span,
 		megabytes(r.pharos), megabytes(r.prism), r.load.about)
 }
@@ -46,61 +44,27 @@ func (r row) figure(secs []float64, failed string) string {
 	if len(secs) == 0 {
 		return "–"
 	}
-	m := median(secs)
+	m := load.Median(secs)
 	if r.load.n < 1000 {
 		return fmt.Sprintf("%.3f s", m)
 	}
-	return fmt.Sprintf("%.2f s, %s/s", m, thousands(int64(float64(r.load.n)/m)))
+	return fmt.Sprintf("%.2f s, %s/s", m, load.Thousands(int64(float64(r.load.n)/m)))
 }
 
-func seconds(samples []sample) (list []float64) {
+func seconds(samples []load.Sample) (list []float64) {
 	for _, s := range samples {
-		list = append(list, s.seconds)
+		list = append(list, s.Seconds)
 	}
 	return list
 }
 
-func megabytes(samples []sample) string {
+func megabytes(samples []load.Sample) string {
 	var list []float64
 	for _, s := range samples {
-		list = append(list, float64(s.memory))
+		list = append(list, float64(s.Memory))
 	}
 	if len(list) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.0f MB", median(list)/1e6)
-}
-
-// median of a list that is not empty.
-func median(list []float64) float64 {
-	sorted := slices.Sorted(slices.Values(list))
-	mid := len(sorted) / 2
-	if len(sorted)%2 == 0 {
-		return (sorted[mid-1] + sorted[mid]) / 2
-	}
-	return sorted[mid]
-}
-
-// thousands writes 1234567 as 1,234,567.
-func thousands(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// replaceTable puts the table into the document, between its markers.
-func replaceTable(path, table string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	doc := string(b)
-	before, rest, ok := strings.Cut(doc, tableBegin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: no markers %q and %q", path, tableBegin, tableEnd)
-	}
-	return os.WriteFile(path, []byte(before+tableBegin+"\n"+table+tableEnd+after), 0o644)
+	return fmt.Sprintf("%.0f MB", load.Median(list)/1e6)
 }

@@ -140,3 +140,20 @@ func (s *Server) PeakMemory() int64 {
 	}
 	return 0
 }
+
+// CPU returns how long the processors have worked for the runner's process; 0 where the system does not say.
+func (s *Server) CPU() time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid.Load()))
+	if err != nil {
+		return 0
+	}
+	// The fields follow the program's name, in parentheses.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	const user, system, ticks = 11, 12, 100 // proc(5); ticks a second, everywhere
+	if len(fields) <= system {
+		return 0
+	}
+	u, _ := strconv.ParseInt(fields[user], 10, 64)
+	v, _ := strconv.ParseInt(fields[system], 10, 64)
+	return time.Duration(u+v) * time.Second / ticks
+}

@@ -29,6 +29,13 @@ type blocks struct {
 	bytes int // size at which a block is closed
 	mu    sync.Mutex
 	live  map[uint64]*arrival
+	// pins are snapshots on their way: until there are none, dropped blocks wait
+	// to be removed.
+	pins    int
+	dropped []uint64
+	// aliases are blocks by the names that elements have for them, which come
+	// from a snapshot.
+	aliases map[uint64]uint64
 }
 
 // newBlocks keeps blocks in s, that are closed at a size in bytes; 0 is the
@@ -53,13 +60,28 @@ func (b *blocks) put(data []byte, order *arrival) (uint64, error) {
 	return id, nil
 }
 
-// adopt takes over blocks that the job had before the runner was started again.
-func (b *blocks) adopt(ids []uint64) {
+// adopt takes over blocks that the job had before the runner was started again,
+// with the other names that elements have for some of them.
+func (b *blocks) adopt(ids []uint64, aliases map[uint64]uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, id := range ids {
 		b.live[id] = nil
 	}
+	b.aliases = map[uint64]uint64{}
+	for id, alias := range aliases {
+		b.aliases[alias] = id
+	}
+}
+
+// named returns the block that an element calls so.
+func (b *blocks) named(name uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if id, ok := b.aliases[name]; ok {
+		return id
+	}
+	return name
 }
 
 func (b *blocks) get(id uint64) ([]byte, error) { return b.spool.Get(id) }
@@ -85,6 +107,34 @@ func (b *blocks) drop(ids ...uint64) {
 		delete(b.live, id)
 	}
 	b.mu.Unlock()
+	b.remove(ids)
+}
+
+// remove drops blocks from the spool, as soon as there are no pins.
+func (b *blocks) remove(ids []uint64) {
+	b.mu.Lock()
+	if b.pins > 0 {
+		b.dropped = append(b.dropped, ids...)
+		ids = nil
+	}
+	b.mu.Unlock()
+	b.spool.Drop(ids...)
+}
+
+// pin keeps the blocks that are there, until unpin.
+func (b *blocks) pin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pins++
+}
+
+func (b *blocks) unpin() {
+	b.mu.Lock()
+	var ids []uint64
+	if b.pins--; b.pins == 0 {
+		ids, b.dropped = b.dropped, nil
+	}
+	b.mu.Unlock()
 	b.spool.Drop(ids...)
 }
 
@@ -97,7 +147,7 @@ func (b *blocks) dropAll() {
 	}
 	b.live = map[uint64]*arrival{}
 	b.mu.Unlock()
-	b.spool.Drop(ids...)
+	b.remove(ids)
 }
 
 // builder collects encoded elements into blocks.

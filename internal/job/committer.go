@@ -29,6 +29,7 @@ type committer struct {
 	sync    func(blocks ...uint64) error
 	mu      sync.Mutex
 	ready   []*commit.Record
+	cuts    []*cut    // snapshots to take
 	since   time.Time // when the first of ready came
 	wake    chan struct{}
 	done    chan struct{}
@@ -50,6 +51,38 @@ func (c *committer) add(r *commit.Record) {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// cut has a view of the store taken between two batches.
+func (c *committer) cut(x *cut) {
+	c.mu.Lock()
+	c.cuts = append(c.cuts, x)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// makeCuts takes the views that are wanted. After that of a job that is to stop
+// nothing is applied any more, unless the snapshot fails.
+func (c *committer) makeCuts(ctx context.Context) {
+	c.mu.Lock()
+	cuts := c.cuts
+	c.cuts = nil
+	c.mu.Unlock()
+	for _, x := range cuts {
+		x.view = c.store.Snapshot()
+		c.tell(cutMade{x})
+		if x.after != Stop {
+			continue
+		}
+		select {
+		case <-x.resume:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -115,8 +148,9 @@ func (c *committer) run(ctx context.Context) {
 		case <-c.wake:
 		}
 		for {
+			c.makeCuts(ctx)
 			b := c.take()
-			if len(b.bundles) == 0 {
+			if len(b.bundles) == 0 || ctx.Err() != nil {
 				break
 			}
 			err := c.apply(b.blocks, b.ops)

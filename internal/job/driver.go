@@ -55,6 +55,8 @@ type driver struct {
 	records   *table.Records        // of a durable job, else nil
 	unfolded  []uint64              // bundles whose metrics are in the store one by one
 	suspended bool                  // the runner stops and the job does not
+	updated   bool                  // stopped at a snapshot
+	cuts      map[*cut]bool         // snapshots of which there is no view yet
 	running   map[uint64]*execution // by bundle
 	results   map[uint64]*result    // finished, not yet durable
 	clock     *time.Timer
@@ -103,7 +105,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	d := &driver{
 		j: j, log: log, inbox: make(chan any, inboxSize),
 		running: map[uint64]*execution{}, results: map[uint64]*result{}, streams: map[int]*teststream.Stream{},
-		pools:  map[string]*environment.Pool{},
+		pools: map[string]*environment.Pool{}, cuts: map[*cut]bool{},
 		counts: make([]stageCount, len(j.plan.Stages)),
 		clock:  time.NewTimer(math.MaxInt64),
 	}
@@ -143,24 +145,21 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 // durable job have left it.
 func (d *driver) restore(cfg core.Config) error {
 	o := &d.j.m.opts
-	if !o.Durable {
-		d.core = core.New(d.j.plan, cfg)
-		d.committer = newCommitter(o.Store, d.tell, nil, nil)
-		return nil
-	}
-	d.r.durable = true
 	f := d.j.found
 	d.j.found = nil
 	if f == nil {
 		f = &found{records: table.NewRecords(d.j.id), saved: &table.Saved{}}
 	}
-	d.records = f.records
-	d.committer = newCommitter(o.Store, d.tell, f.records, o.Spool.Sync)
+	d.committer = newCommitter(o.Store, d.tell, nil, nil)
+	if o.Durable {
+		d.r.durable, d.records = true, f.records
+		d.committer = newCommitter(o.Store, d.tell, f.records, o.Spool.Sync)
+	}
 	saved := f.saved
 	d.core = core.Recover(d.j.plan, cfg, core.Saved{
 		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
 	})
-	d.r.blocks.adopt(f.blocks())
+	d.r.blocks.adopt(f.blocks(), saved.Aliases)
 	slices.SortFunc(saved.Sides, func(a, b commit.Side) int { return cmp.Compare(a.Seq, b.Seq) })
 	d.r.routeSides(&commit.Record{Sides: saved.Sides})
 	return d.restoreMetrics(saved.Metrics)
@@ -301,6 +300,8 @@ func (d *driver) outcome() jobpb.JobState_Enum {
 	switch {
 	case d.suspended:
 		return d.j.stateNow()
+	case d.updated:
+		return jobpb.JobState_UPDATED
 	case d.end.Cancelled:
 		return jobpb.JobState_CANCELLED
 	case d.end.Err != "":
@@ -381,6 +382,12 @@ func (d *driver) handle(x any) {
 		d.step(x)
 	case commitDone:
 		d.committed(x)
+	case *cut:
+		d.cut(x)
+	case cutMade:
+		d.cutMade(x.cut)
+	case cutWritten:
+		d.cutWritten(x)
 	case progressed:
 		if d.running[x.bundle] == x.ex { // else it counts, if at all, in what is committed
 			d.setLive(x.bundle, x.set)
@@ -550,7 +557,7 @@ func (d *driver) release() {
 	d.j.metrics.live = nil
 	d.j.mu.Unlock()
 	d.clock.Stop()
-	if d.end == nil || !d.end.Cancelled {
+	if d.end == nil || !d.end.Cancelled || d.updated {
 		d.callbacks.Wait() // they need the workers; what is committed is to be finalized
 	}
 	d.stop()
@@ -566,6 +573,7 @@ func (d *driver) release() {
 	d.wg.Wait()
 	d.closeTestStreams()
 	d.committer.wait()
+	d.dropCuts()
 	if d.suspended {
 		return // it goes on when the runner is started again
 	}

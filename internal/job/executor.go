@@ -2,11 +2,16 @@ package job
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/plan/layout"
+	"github.com/pharos-beam/pharos/internal/storage/snapshot"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/table"
@@ -55,9 +60,31 @@ func NewExecutor(o ExecutorOptions) (*Executor, error) {
 // left. It returns all blocks that the job needs.
 func (x *Executor) Adopt(saved *table.Saved) []uint64 {
 	ids := (&found{saved: saved}).blocks()
-	x.r.blocks.adopt(ids)
+	x.r.blocks.adopt(ids, saved.Aliases)
 	x.r.routeSides(&commit.Record{Sides: saved.Sides})
 	return ids
+}
+
+// Snapshot writes what the records of the job have left to a file.
+func (x *Executor) Snapshot(path string, p *pipepb.Pipeline) error {
+	view := x.r.store.Snapshot()
+	m := &manifest{Job: x.r.job, Layout: layout.Of(p, x.r.plan)}
+	return errors.Join(writeSnapshot(context.Background(), path, m, view, x.r.blocks.get), view.Close())
+}
+
+// Restore gives a job that has done nothing what is in a snapshot, as if its
+// records had left it. It returns what has no place there.
+func (x *Executor) Restore(path string, p *pipepb.Pipeline) (lost []string, err error) {
+	f, err := snapshot.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := describeSnapshot(path, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r := newRestorer(x.r, s, layout.Of(p, x.r.plan), layout.Options{})
+	return r.lost, errors.Join(r.read(context.Background(), f), f.Close())
 }
 
 // Attempt prepares an attempt of a bundle. tell takes core.Split events while

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/plan"
+	"github.com/pharos-beam/pharos/internal/plan/layout"
 )
 
 // Job is one job, from Prepare on.
@@ -49,6 +50,9 @@ type Job struct {
 	messages int
 	happened int // events so far
 	buried   bool
+	resting  bool    // suspended until the runner is started again
+	origin   *Origin // the snapshot that it begins from; nil: none
+	laidOut  *layout.Layout
 	found    *found // what the store had of it when the runner was started
 }
 
@@ -219,9 +223,30 @@ func (j *Job) write(state jobpb.JobState_Enum, sync bool) error {
 	}
 	e := &entry{
 		Name: j.name, Created: j.created, Pipeline: p, Options: o, State: state, Since: time.Now(), Draining: j.drains(),
-		Shards: j.m.opts.Core.Shards, Plan: fingerprint(j.plan.String()), Metrics: metrics,
+		Shards: j.m.opts.Core.Shards, Plan: fingerprint(j.plan.String()), Metrics: metrics, Layout: j.layout(), Origin: j.origins(),
 	}
 	return j.m.journal.save(j.id, e, sync)
+}
+
+// layout says what the rows of the job mean.
+func (j *Job) layout() *layout.Layout {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.laidOut == nil {
+		j.laidOut = layout.Of(j.pipeline, j.plan)
+	}
+	return j.laidOut
+}
+
+// origins is a copy of where the job begins.
+func (j *Job) origins() *Origin {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.origin == nil {
+		return nil
+	}
+	o := *j.origin
+	return &o
 }
 
 // drains says whether the job has been asked to drain.
@@ -360,6 +385,9 @@ func (l LogLine) echo() bool {
 // and says whether it was cancelled before. What it has in store and spool is
 // then removed at the next start.
 func (j *Job) cancelledWhileSuspended(ctx context.Context) bool {
+	j.mu.Lock()
+	j.resting = true
+	j.mu.Unlock()
 	select {
 	case <-ctx.Done():
 		return false
@@ -385,6 +413,9 @@ func (j *Job) run(ctx context.Context) {
 		}
 	}()
 	again := j.found != nil
+	if ended := j.restoreFirst(ctx, log); ended {
+		return
+	}
 	d, err := newDriver(j, log)
 	if err != nil {
 		log.Warn("job cannot start", "err", err)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/failpoint"
+	"github.com/pharos-beam/pharos/internal/plan/layout"
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/table"
@@ -37,6 +38,10 @@ type entry struct {
 	// in the store is laid out by them.
 	Shards int
 	Plan   string
+	// Layout says what its rows mean, to a runner that plans it differently.
+	Layout *layout.Layout `json:",omitempty"`
+	// Origin is the snapshot that it begins, or has begun, from.
+	Origin *Origin `json:",omitempty"`
 	// Metrics are the final ones; those of a job that goes on are in the records
 	// of its bundles.
 	Metrics []byte
@@ -172,12 +177,16 @@ func (f *found) load(r store.Reader) error {
 	if err != nil {
 		return fmt.Errorf("events of job %s: %w", f.id, err)
 	}
-	if !isTerminal(f.entry.State) {
+	if !isTerminal(f.entry.State) && f.begun() {
 		f.records = table.NewRecords(f.id)
 		f.saved, err = f.records.Load(r)
 	}
 	return err
 }
+
+// begun says whether what the job has in the store is its own: what was being
+// read from a snapshot is read again.
+func (f *found) begun() bool { return f.entry.Origin == nil || f.entry.Origin.Restored }
 
 // request is what the job was prepared with.
 func (f *found) request() (*jobpb.PrepareJobRequest, error) {

@@ -64,6 +64,11 @@ type Options struct {
 	KeepJobs int
 	// KeepFor is for how long they are kept at most; 0 is no limit.
 	KeepFor time.Duration
+	// Snapshots is the folder of the snapshots; empty: there are none.
+	Snapshots string
+	// Origin, if not nil, is the snapshot that the first job begins from that is
+	// run and does not name one itself.
+	Origin *Origin
 	// Memory is who may hold how much; the shares of DefaultMemory if there are
 	// none.
 	Memory memory.Shares
@@ -92,6 +97,8 @@ type Manager struct {
 	ctx  context.Context
 	// journal of a durable manager, else nil.
 	journal *journal
+	// origin is Options.Origin until a job has begun from it.
+	origin *Origin
 }
 
 // NewManager returns a manager without jobs.
@@ -108,7 +115,7 @@ func NewManager(o Options) *Manager {
 	if o.MaxAttempts > 0 {
 		o.Core.MaxAttempts = o.MaxAttempts
 	}
-	m := &Manager{opts: o, jobs: map[string]*Job{}}
+	m := &Manager{opts: o, jobs: map[string]*Job{}, origin: o.Origin}
 	if o.Durable {
 		m.journal = &journal{store: o.Store}
 	}
@@ -137,6 +144,14 @@ func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job
 	}
 	j := newJob(m, newID(req.GetJobName()), req, p)
 	j.settings = set
+	if j.origin, err = m.originOf(set); err != nil {
+		return nil, err
+	}
+	if j.origin != nil {
+		if err := j.origin.check(j); err != nil {
+			return nil, err
+		}
+	}
 	m.mu.Lock()
 	m.jobs[j.id] = j
 	m.mu.Unlock()
@@ -149,6 +164,13 @@ var notInID = regexp.MustCompile(`[^a-z0-9]+`)
 // newID makes a readable id that cannot be guessed: it is also the token with
 // which workers and clients name the job's artifacts.
 func newID(name string) string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return readable(name) + "-" + hex.EncodeToString(b[:])
+}
+
+// readable is a job's name as a part of other names.
+func readable(name string) string {
 	name = strings.Trim(notInID.ReplaceAllString(strings.ToLower(name), "-"), "-")
 	if len(name) > 40 {
 		name = name[:40]
@@ -156,9 +178,15 @@ func newID(name string) string {
 	if name == "" {
 		name = "job"
 	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
-	return name + "-" + hex.EncodeToString(b[:])
+	return name
+}
+
+// shards is the number of shards of keyed stages.
+func (m *Manager) shards() int {
+	if n := m.opts.Core.Shards; n > 0 {
+		return n
+	}
+	return core.DefaultShards
 }
 
 // dropArtifacts forgets what was staged for a job.
@@ -176,6 +204,9 @@ func (m *Manager) Run(_ context.Context, preparationID string) (*Job, error) {
 	}
 	if err := m.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: the server is shutting down", ErrState)
+	}
+	if err := m.claim(j); err != nil {
+		return nil, err
 	}
 	if !j.start() {
 		return nil, fmt.Errorf("%w: job %s has been run already", ErrState, preparationID)

@@ -22,6 +22,10 @@ const (
 	optionMaxAttempts = "max_attempts"
 	optionWorkers     = "workers_per_environment"
 	optionStreaming   = "streaming"
+	optionSnapshot    = "from_snapshot"
+	optionLossy       = "allow_non_restored"
+	optionShapesOnly  = "allow_changed_coders"
+	optionRenamed     = "map_transforms"
 )
 
 // settings are what a job's pipeline options say to the runner; zero where
@@ -30,6 +34,10 @@ type settings struct {
 	maxAttempts           int
 	workersPerEnvironment int
 	streaming             bool
+	// The snapshot that the job begins from, see Origin.
+	snapshot                             string
+	allowNonRestored, allowChangedCoders bool
+	renamed                              map[string]string
 }
 
 // DescribeOptions lists the pipeline options that the runner looks at. SDKs
@@ -49,14 +57,38 @@ func DescribeOptions() []*jobpb.PipelineOptionDescriptor {
 			Name: optionWorkers, Group: group, Type: jobpb.PipelineOptionType_INTEGER,
 			Description: "Workers for each environment of the job. By default what the server was started with.",
 		},
+		{
+			Name: optionSnapshot, Group: group, Type: jobpb.PipelineOptionType_STRING,
+			Description: "Name of a snapshot of the server: the job begins with the state of the job that it was taken of.",
+		},
+		{
+			Name: optionLossy, Group: group, Type: jobpb.PipelineOptionType_BOOLEAN,
+			Description: "Leave behind what of the snapshot has no place in the pipeline.",
+		},
+		{
+			Name: optionShapesOnly, Group: group, Type: jobpb.PipelineOptionType_BOOLEAN,
+			Description: "Take coders for the same whose code has changed since the snapshot.",
+		},
+		{
+			Name: optionRenamed, Group: group, Type: jobpb.PipelineOptionType_STRING,
+			Description: "New names of transforms since the snapshot, as a JSON object from old to new.",
+		},
 	}
 }
 
 // readSettings reads a job's options. What is wrong with them is a
 // *pipeline.Rejection.
 func readSettings(options *structpb.Struct) (settings, error) {
-	s := settings{streaming: boolOption(options.GetFields()["beam:option:"+optionStreaming+":v1"])}
+	option := func(name string) *structpb.Value { return options.GetFields()["beam:option:"+name+":v1"] }
+	s := settings{
+		streaming: boolOption(option(optionStreaming)), snapshot: option(optionSnapshot).GetStringValue(),
+		allowNonRestored: boolOption(option(optionLossy)), allowChangedCoders: boolOption(option(optionShapesOnly)),
+	}
 	var bad []string
+	var ok bool
+	if s.renamed, ok = renamedOption(option(optionRenamed)); !ok {
+		bad = append(bad, fmt.Sprintf("pipeline option %s is not a JSON object from old names to new ones", optionRenamed))
+	}
 	for _, o := range []struct {
 		name string
 		max  int
@@ -65,7 +97,7 @@ func readSettings(options *structpb.Struct) (settings, error) {
 		{optionMaxAttempts, maxMaxAttempts, &s.maxAttempts},
 		{optionWorkers, maxWorkersPerEnvironment, &s.workersPerEnvironment},
 	} {
-		n, ok := intOption(options.GetFields()["beam:option:"+o.name+":v1"])
+		n, ok := intOption(option(o.name))
 		if !ok || n < 0 || n > o.max {
 			bad = append(bad, fmt.Sprintf("pipeline option %s is not a number from 1 to %d", o.name, o.max))
 			continue

@@ -2,6 +2,7 @@ package job
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -30,7 +31,7 @@ func TestReadSettings(t *testing.T) {
 		}
 		got, err := readSettings(options)
 		var r *pipeline.Rejection
-		if errors.As(err, &r) != (c.bad > 0) || r != nil && len(r.Reasons) != c.bad || got != c.want {
+		if errors.As(err, &r) != (c.bad > 0) || r != nil && len(r.Reasons) != c.bad || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: %v, %v", c.options, got, err)
 		}
 	}

@@ -115,7 +115,7 @@ func (a *attempt) pagedState(req *fnpb.StateRequest, token []byte) (*fnpb.StateR
 		}
 		token = token[used:]
 	}
-	if !a.r.blocks.has(id) {
+	if id = a.r.blocks.named(id); !a.r.blocks.has(id) {
 		return nil, errToken
 	}
 	data, err := a.r.blocks.get(id)

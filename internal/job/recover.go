@@ -27,6 +27,7 @@ func (m *Manager) Recover() error {
 	}
 	keep := map[uint64]bool{}
 	for _, f := range all {
+		m.spend(f.entry.Origin)
 		for _, id := range f.blocks() {
 			keep[id] = true
 		}
@@ -81,7 +82,10 @@ func (m *Manager) revive(f *found) (*Job, error) {
 	if f.entry.Draining {
 		j.Drain()
 	}
-	j.found, j.state = f, jobpb.JobState_STARTING
+	j.state, j.origin = jobpb.JobState_STARTING, f.entry.Origin
+	if f.begun() {
+		j.found = f
+	}
 	if missing := m.opts.Spool.Missing(f.blocks()); err == nil && len(missing) > 0 {
 		err = fmt.Errorf("%d of its blocks are not on disk, block %d among them", len(missing), missing[0])
 	}
@@ -101,7 +105,7 @@ func (j *Job) replan(f *found) error {
 	if j.settings, err = readSettings(j.options); err != nil {
 		return err
 	}
-	if isTerminal(f.entry.State) {
+	if isTerminal(f.entry.State) || !f.begun() {
 		return nil
 	}
 	if f.entry.Plan != fingerprint(j.plan.String()) || f.entry.Shards != j.m.opts.Core.Shards {

@@ -146,7 +146,7 @@ func (w *world) onePane(t *task, s *plan.Stage, e elem, info coder.Pane, values 
 	}
 	strategy := n.in[0].w
 	unmerged := strategy.kind == sessions && !strategy.merged
-	id := fmt.Sprintf("%d|%s|%v", s.Index, e.key, e.win)
+	id := fmt.Sprintf("%s|%s|%v", n.id, e.key, e.win)
 	last := w.checks.panes[id]
 	fail := func(format string, args ...any) {
 		w.fail("%s, key %s, window %v, pane %+v %v: %s", n.id, e.key, e.win, info, values, fmt.Sprintf(format, args...))
@@ -309,7 +309,7 @@ func (w *world) checkStore() {
 			if t == keyspace.StateTable && !(s.Streaming && w.stageNode(s).in[0].w.kind != global) {
 				continue // it goes with the job
 			}
-			lo := keyspace.Stage(jobID, t, s.Index)
+			lo := keyspace.Stage(w.job, t, s.Index)
 			err := r.Scan(lo, keyspace.PrefixEnd(lo), func(key, _ []byte) bool {
 				w.fail("%s leaves a row in table %d: %q", s.Name, t, key[len(lo):])
 				return false

@@ -24,6 +24,7 @@ type config struct {
 	bundleMS    int64
 	durable     bool
 	restarts    int  // of durable jobs
+	moves       int  // of durable jobs to other ones, by snapshots
 	drains      int  // 1: the job is drained at some time
 	frozen      bool // a TestStream job that restarts does not see that time has passed
 	idleMS      int64
@@ -58,7 +59,7 @@ func anyConfig(rng *rand.Rand) config {
 		c.plan.Strategy = plan.Reduce
 	}
 	if c.durable = pick(2) == 0; c.durable {
-		c.restarts = pick(4)
+		c.restarts, c.moves = pick(4), pick(3)
 	}
 	if pick(6) == 0 {
 		c.drains = 1

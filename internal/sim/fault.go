@@ -12,16 +12,26 @@ import (
 func (w *world) restart() {
 	w.restarts--
 	w.tracef("RESTART")
+	w.die()
+	if err := w.open(); err != nil {
+		w.fail("recover: %v", err)
+		return
+	}
+	w.begin()
+}
+
+// die ends all that is under way.
+func (w *world) die() {
 	for _, t := range w.tasks {
 		t.cancel()
 		t.stop()
 	}
 	w.tasks, w.answers, w.splits, w.commits, w.applied, w.stale = nil, nil, nil, nil, nil, nil
 	w.last, w.wakeAt = map[uint64]*task{}, 0
-	if err := w.open(); err != nil {
-		w.fail("recover: %v", err)
-		return
-	}
+}
+
+// begin starts the core of a job that goes on.
+func (w *world) begin() {
 	for i := range w.marks {
 		w.marks[i] = timestamp.Min
 	}

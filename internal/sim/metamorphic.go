@@ -30,6 +30,7 @@ var axes = []axis{
 	{"nothing in memory", func(c *config) { c.spoolMemory, c.groupMemory = 0, 0 }},
 	{"failures", func(c *config) { c.faults = 20 }},
 	{"splits", func(c *config) { c.splits = 30 }},
+	{"snapshots", func(c *config) { c.durable, c.moves = true, 3 }},
 	{"restarts", func(c *config) { c.durable, c.restarts, c.frozen = true, 5, true }},
 }
 

@@ -16,7 +16,7 @@ type Report struct {
 
 // Had counts what happened in runs, for those who want to know that seeds do
 // something.
-type Had struct{ Bundles, Faults, Splits, Restarts, Drains, Dropped int }
+type Had struct{ Bundles, Faults, Splits, Restarts, Moves, Drains, Dropped int }
 
 // Add adds those of another run.
 func (h *Had) Add(o Had) {
@@ -24,13 +24,14 @@ func (h *Had) Add(o Had) {
 	h.Faults += o.Faults
 	h.Splits += o.Splits
 	h.Restarts += o.Restarts
+	h.Moves += o.Moves
 	h.Drains += o.Drains
 	h.Dropped += o.Dropped
 }
 
 // String is for people.
 func (h Had) String() string {
-	return fmt.Sprintf("%d bundles, %d faults, %d splits, %d restarts, %d drains, %d elements dropped as late", h.Bundles, h.Faults, h.Splits, h.Restarts, h.Drains, h.Dropped)
+	return fmt.Sprintf("%d bundles, %d faults, %d splits, %d restarts, %d moves, %d drains, %d elements dropped as late", h.Bundles, h.Faults, h.Splits, h.Restarts, h.Moves, h.Drains, h.Dropped)
 }
 
 // Run runs the job of a seed; dir is for its files. If something is wrong, the
@@ -70,7 +71,7 @@ func (w *world) traced() []string {
 func (w *world) had() Had {
 	h := Had{
 		Bundles: w.started, Faults: w.cfg.faults - w.faults, Splits: w.cfg.splits - w.chances,
-		Restarts: w.cfg.restarts - w.restarts, Drains: w.cfg.drains - w.drains,
+		Restarts: w.cfg.restarts - w.restarts, Moves: max(0, w.cfg.moves-w.moves), Drains: w.cfg.drains - w.drains,
 	}
 	for _, n := range w.checks.dropped {
 		h.Dropped += int(n)

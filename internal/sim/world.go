@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
 	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/job"
@@ -19,9 +21,6 @@ import (
 	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
-// jobID is the job's name in the store.
-const jobID = "sim"
-
 // startMS is when a job starts, Unix ms.
 const startMS = 1_000_000
 
@@ -33,6 +32,8 @@ type world struct {
 	cfg      config
 	rng      *rand.Rand
 	pipe     *pipe
+	proto    *pipepb.Pipeline
+	job      string // its name in the store
 	plan     *plan.Plan
 	programs []*program // of SDK stages, by stage
 	core     *core.Core
@@ -55,6 +56,7 @@ type world struct {
 	chances  int
 	started  int
 	restarts int // still to come
+	moves    int
 	drains   int
 	drained  bool
 	end      *core.Finish
@@ -70,13 +72,30 @@ type world struct {
 
 // newWorld prepares a job.
 func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
-	checked, err := pipeline.Validate(p.proto())
-	if err != nil {
+	w := &world{
+		cfg: cfg, rng: rng, pipe: p, proto: p.proto(), job: "sim", dir: dir, restarts: cfg.restarts, moves: cfg.moves, drains: cfg.drains,
+		last: map[uint64]*task{}, now: startMS, faults: cfg.faults, chances: cfg.splits,
+	}
+	if p.virtual {
+		w.cfg.moves, w.moves = 0, 0 // it has a clock of its own
+	}
+	if err := w.build(); err != nil {
 		return nil, err
 	}
-	w := &world{cfg: cfg, rng: rng, pipe: p, dir: dir, restarts: cfg.restarts, drains: cfg.drains, last: map[uint64]*task{}, now: startMS, faults: cfg.faults, chances: cfg.splits}
-	if w.plan, err = plan.Build(checked, cfg.plan); err != nil {
+	if err := w.keep(); err != nil {
 		return nil, err
+	}
+	return w, w.open()
+}
+
+// build plans the pipeline.
+func (w *world) build() error {
+	checked, err := pipeline.Validate(w.proto)
+	if err != nil {
+		return err
+	}
+	if w.plan, err = plan.Build(checked, w.cfg.plan); err != nil {
+		return err
 	}
 	w.programs = make([]*program, len(w.plan.Stages))
 	w.marks = make([]timestamp.Time, len(w.plan.Stages))
@@ -85,15 +104,11 @@ func newWorld(p *pipe, cfg config, rng *rand.Rand, dir string) (*world, error) {
 		if s.Kind != plan.SDK {
 			continue
 		}
-		if w.programs[i], err = newProgram(p, w.plan, s); err != nil {
-			return nil, err
+		if w.programs[i], err = newProgram(w.pipe, w.plan, s); err != nil {
+			return err
 		}
 	}
-	if w.spool, err = spool.Open(spool.Options{Dir: dir, MemoryBudget: cfg.spoolMemory}); err != nil {
-		return nil, err
-	}
-	w.store = store.NewMem()
-	return w, w.open()
+	return nil
 }
 
 // open makes what does not outlive the process: workers, executor and core. A
@@ -110,7 +125,7 @@ func (w *world) open() error {
 	}
 	var err error
 	w.exec, err = job.NewExecutor(job.ExecutorOptions{
-		Job: jobID, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: w.cfg.shards,
+		Job: w.job, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: w.cfg.shards,
 		GroupMemory: w.cfg.groupMemory, TempDir: w.dir, Now: func() int64 { return w.now }, BlockBytes: w.cfg.blockBytes, Durable: w.cfg.durable,
 	})
 	if err != nil {
@@ -124,7 +139,7 @@ func (w *world) open() error {
 		w.core = core.New(w.plan, cfg)
 		return nil
 	}
-	w.records = table.NewRecords(jobID)
+	w.records = table.NewRecords(w.job)
 	r := w.store.Snapshot()
 	defer r.Close()
 	saved, err := w.records.Load(r)
@@ -231,6 +246,7 @@ func (w *world) act() {
 		{weight(1, w.chances > 0 && len(w.tasks) > 0), w.splitByChance},
 		{weight(1, len(w.stale) > 0), w.repeat},
 		{weight(w.rng.IntN(2), w.restarts > 0 && w.started > 3), w.restart},
+		{weight(w.rng.IntN(2), w.moves > 0 && w.started > 3 && !w.drained), w.move},
 		{weight(w.rng.IntN(2), w.drains > 0 && w.started > 3), w.drain},
 	}
 	total := 0

@@ -1,6 +1,9 @@
 package keyspace
 
 import (
+	"encoding/binary"
+	"fmt"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
@@ -61,6 +64,22 @@ func ParseJobRecord(key []byte) (string, error) {
 
 // Job is the prefix of all data of a job, its record apart.
 func Job(job string) []byte { return AppendString([]byte{jobData}, job) }
+
+// Row is the place of one of a job's rows.
+type Row struct {
+	Table        Table
+	Stage, Shard int
+	Rest         []byte // the key after the shard
+}
+
+// ParseRow parses what a key has after Job. Rest aliases b.
+func ParseRow(b []byte) (Row, error) {
+	if len(b) < 9 {
+		return Row{}, fmt.Errorf("%w: %d bytes where a table, a stage and a shard should be", ErrMalformed, len(b))
+	}
+	stage, shard := binary.BigEndian.Uint32(b[1:]), binary.BigEndian.Uint32(b[5:])
+	return Row{Table: Table(b[0]), Stage: int(stage), Shard: int(shard), Rest: b[9:]}, nil
+}
 
 // Stage is the prefix of one table of one stage. Append the shard with
 // AppendShard.

@@ -165,6 +165,13 @@ func (s *Spool) Put(data []byte) (uint64, error) {
 	return b.id, nil
 }
 
+// Reserve sees to it that no block that is put from now on gets an id up to id.
+func (s *Spool) Reserve(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextID = max(s.nextID, id+1)
+}
+
 func (s *Spool) add(data []byte) (*block, error) {
 	if data == nil {
 		data = []byte{}

@@ -68,6 +68,16 @@ func (h *Holds) Get(shard int, owner []byte) (timestamp.Time, error) {
 	return t, nil
 }
 
+// Append appends what it takes to set the hold of an owner that has none.
+func (h *Holds) Append(ops []keyspace.Op, shard int, owner []byte, t timestamp.Time) []keyspace.Op {
+	set := func(key, value []byte) {
+		ops = append(ops, keyspace.Op{Kind: keyspace.Set, Key: bytes.Clone(key), Value: value})
+	}
+	set(h.row(shard, owner), keyspace.AppendTime(nil, t))
+	set(h.times.entry(shard, int64(t), owner), nil)
+	return ops
+}
+
 // Min returns the smallest hold of a shard, or commit.None.
 func (h *Holds) Min(shard int) (timestamp.Time, error) {
 	t, err := h.times.first(shard, int64(commit.None))

@@ -23,11 +23,14 @@ func NewRecords(job string) *Records { return &Records{job: job} }
 
 // Saved is what Load finds.
 type Saved struct {
-	Items       []commit.Item // those of a shard in order of Seq
-	Sides       []commit.Side // those of a side input in order of Seq
-	Shards      map[int][]commit.Shard
-	Marks       []commit.Mark
-	Kept        []uint64
+	Items  []commit.Item // those of a shard in order of Seq
+	Sides  []commit.Side // those of a side input in order of Seq
+	Shards map[int][]commit.Shard
+	Marks  []commit.Mark
+	Kept   []uint64
+	// Aliases are the names, before a snapshot, of blocks that are kept: elements
+	// call them so. Names of this job's own are larger.
+	Aliases     map[uint64]uint64
 	Bundle, Seq uint64
 	// Metrics are those of the records, each as it came, by bundle.
 	Metrics map[uint64][]byte
@@ -86,6 +89,13 @@ func (t *Records) Append(ops []keyspace.Op, r *commit.Record) []keyspace.Op {
 	return ops
 }
 
+// Keep appends a block that is kept as long as the job, and that elements know
+// by another name.
+func (t *Records) Keep(ops []keyspace.Op, id, alias uint64) []keyspace.Op {
+	key := keyspace.AppendUint64(t.own(wholeJob, 0, rowKept), id)
+	return append(ops, keyspace.Op{Kind: keyspace.Set, Key: key, Value: binary.AppendUvarint(nil, alias)})
+}
+
 func (t *Records) metrics(bundle uint64) []byte {
 	return keyspace.AppendUint64(t.own(wholeJob, 0, rowMetrics), bundle)
 }
@@ -99,6 +109,26 @@ func (t *Records) Fold(ops []keyspace.Op, sum []byte, bundles []uint64) []keyspa
 	return append(ops, keyspace.Op{Kind: keyspace.Set, Key: t.metrics(0), Value: sum})
 }
 
+// NewSaved returns what a job has that has done nothing.
+func NewSaved() *Saved {
+	return &Saved{Shards: map[int][]commit.Shard{}, Metrics: map[uint64][]byte{}, Aliases: map[uint64]uint64{}}
+}
+
+// scheduling are the tables that are the scheduler's.
+var scheduling = map[keyspace.Table]func(*Saved, int, int, []byte, []byte) error{
+	keyspace.QueueTable: (*Saved).queueRow, keyspace.SideInputTable: (*Saved).sideRow, keyspace.CoreTable: (*Saved).ownRow,
+}
+
+// Add takes over a row, whose key goes on with rest after table, stage and
+// shard. It returns false if it is none of the scheduler's.
+func (s *Saved) Add(table keyspace.Table, stage, shard int, rest, value []byte) (bool, error) {
+	row := scheduling[table]
+	if row == nil {
+		return false, nil
+	}
+	return true, row(s, stage, shard, rest, value)
+}
+
 // reader is where Load reads; every store.Reader is one.
 type reader interface {
 	Scan(lo, hi []byte, fn func(key, value []byte) bool) error
@@ -106,10 +136,8 @@ type reader interface {
 
 // Load reads what is there of the job.
 func (t *Records) Load(r reader) (*Saved, error) {
-	s := &Saved{Shards: map[int][]commit.Shard{}, Metrics: map[uint64][]byte{}}
-	for table, row := range map[keyspace.Table]func(*Saved, int, int, []byte, []byte) error{
-		keyspace.QueueTable: (*Saved).queueRow, keyspace.SideInputTable: (*Saved).sideRow, keyspace.CoreTable: (*Saved).ownRow,
-	} {
+	s := NewSaved()
+	for table, row := range scheduling {
 		prefix := append(keyspace.Job(t.job), byte(table))
 		var bad error
 		err := r.Scan(prefix, keyspace.PrefixEnd(prefix), func(key, value []byte) bool {
@@ -182,7 +210,11 @@ func (s *Saved) ownRow(stage, shard int, key, value []byte) error {
 	case rowKept:
 		id, _, err := keyspace.Uint64(key[1:])
 		s.Kept = append(s.Kept, id)
-		return err
+		if err != nil || len(value) == 0 {
+			return err
+		}
+		s.Aliases[id] = d.uint()
+		return d.end()
 	case rowMetrics:
 		id, _, err := keyspace.Uint64(key[1:])
 		s.Metrics[id] = bytes.Clone(value)

@@ -18,7 +18,6 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/urn"
-	"github.com/pharos-beam/pharos/internal/storage/keyspace"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/store/storetest"
 )
@@ -427,41 +426,6 @@ func mustHandle(t *rapid.T, s *State, req *fnpb.StateRequest) *fnpb.StateRespons
 		t.Fatal(err)
 	}
 	return resp
-}
-
-func TestJobs(t *testing.T) {
-	m := storetest.Map{}
-	j := NewJobs(m)
-	for _, id := range []string{"b", "a", "ab"} {
-		if err := j.Put(id, []byte("record of "+id)); err != nil {
-			t.Fatal(err)
-		}
-		NewHolds(m, id, 0).Set(0, []byte("o"), 1)
-	}
-	if err := j.Delete("a"); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	if err := j.List(func(job string, record []byte) bool { got = append(got, job+": "+string(record)); return true }); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"ab: record of ab", "b: record of b"}; !slices.Equal(got, want) {
-		t.Errorf("jobs %q, want %q", got, want)
-	}
-	if _, ok, err := j.Get("a"); ok || err != nil {
-		t.Errorf("a: %v %v", ok, err)
-	}
-	if v, ok, err := j.Get("ab"); string(v) != "record of ab" || !ok || err != nil {
-		t.Errorf("ab: %q %v %v", v, ok, err)
-	}
-	for k := range m {
-		if strings.HasPrefix(k, string(keyspace.Job("a"))) {
-			t.Errorf("left behind: %q", k)
-		}
-	}
-	if len(m) != 6 {
-		t.Errorf("%d rows, want 6", len(m))
-	}
 }
 
 func BenchmarkValueState(b *testing.B) {

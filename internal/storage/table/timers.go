@@ -114,6 +114,29 @@ func (t *Timers) row(shard int, timer *Timer) (row, id []byte) {
 	return t.key, t.key[n:]
 }
 
+// Append appends what it takes to set a timer where there is none of its
+// identity.
+func (t *Timers) Append(ops []keyspace.Op, shard int, timer *Timer) []keyspace.Op {
+	row, id := t.row(shard, timer)
+	v := timerValue{timer.Domain, timer.Fire, timer.Hold, timer.Pane}
+	set := func(key, value []byte) {
+		ops = append(ops, keyspace.Op{Kind: keyspace.Set, Key: bytes.Clone(key), Value: value})
+	}
+	value := v.append(nil)
+	set(row, value)
+	set(t.due(v.domain).entry(shard, v.fire, id), value)
+	if v.hold < commit.None {
+		set(t.holds.entry(shard, int64(v.hold), id), nil)
+	}
+	return ops
+}
+
+// ParseTimer reads a row: what its key has after the shard, and its value. The
+// timer does not share their memory.
+func ParseTimer(id, value []byte) (Timer, error) {
+	return parseTimer(bytes.Clone(id), bytes.Clone(value))
+}
+
 // unindex removes the index entries of the timer in the given row.
 func (t *Timers) unindex(shard int, row, id []byte) error {
 	old, ok, err := t.kv.Get(row)

@@ -60,9 +60,6 @@ const (
 	syncBytes = 512 << 10
 	// blockBytes is the size of what is read from a file at once.
 	blockBytes = 16 << 10
-	// flushDelay is when a range deletion is written to a file at the latest.
-	// Until then nothing of what it has deleted is given back to the system.
-	flushDelay = 10 * time.Second
 	// compactionsMax is how many merges run at once: the machine is there for
 	// the pipeline's work.
 	compactionsMax = 2
@@ -73,6 +70,10 @@ const (
 	// are not there, which is what a new key of a stateful stage is.
 	bloomBits = 10
 )
+
+// flushDelay is when a range deletion is written to a file at the latest. Until
+// then nothing of what it has deleted is given back to the system.
+var flushDelay = 10 * time.Second // a variable for tests
 
 // share divides a budget: half for tables of changes, half for blocks read.
 func share(budget int64) (memTable uint64, cache int64) {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -27,6 +28,7 @@ var (
 	keys    = flag.Int64("keys", 500, "keys")
 	size    = flag.Int("size", 1024, "bytes of a record")
 	seed    = flag.Uint64("seed", 1, "of keys and contents")
+	pause   = flag.Duration("pause", 0, "before each record")
 	out     = flag.String("out", "", "folder for the result")
 
 	// Flags of Beam's container contract that the Go SDK does not know.
@@ -79,11 +81,13 @@ type generate struct {
 	Records, Keys int64
 	Size          int
 	Seed          uint64
+	Pause         time.Duration
 }
 
 // ProcessElement makes the records of one shard.
 func (f *generate) ProcessElement(ctx context.Context, shard int64, emit func(int64, []byte)) {
 	for n := shard; n < f.Records; n += shards {
+		time.Sleep(f.Pause)
 		generated.Inc(ctx, 1)
 		emit(int64(mix(f.Seed, uint64(n))%uint64(f.Keys)), record(f.Seed, uint64(n), f.Size))
 	}
@@ -146,7 +150,7 @@ func main() {
 	beam.Init()
 	p, s := beam.NewPipelineWithRoot()
 	parts := beam.Reshuffle(s, beam.ParDo(s, split, beam.Impulse(s)))
-	pairs := beam.ParDo(s, &generate{Records: *records, Keys: *keys, Size: *size, Seed: *seed}, parts)
+	pairs := beam.ParDo(s, &generate{Records: *records, Keys: *keys, Size: *size, Seed: *seed, Pause: *pause}, parts)
 	lines := beam.ParDo(s, &check{Size: *size, Seed: *seed}, beam.GroupByKey(s, pairs))
 	beam.ParDo0(s, &write{Out: *out}, beam.GroupByKey(s, beam.ParDo(s, toOne, lines)))
 	if err := beamx.Run(context.Background(), p); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/harness/docker"
 	"github.com/pharos-beam/pharos/internal/server"
 	"github.com/pharos-beam/pharos/internal/server/api"
 	"github.com/pharos-beam/pharos/internal/server/artifact"
@@ -42,6 +43,7 @@ type Config struct {
 	Overrides             map[string]string
 	WorkersPerEnvironment int
 	MaxAttempts           int
+	Docker                docker.Options
 	Profile               bool // serve profiles of this process
 	Log                   *slog.Logger
 	Version               string

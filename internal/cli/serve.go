@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/harness/docker"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/job"
@@ -55,16 +57,23 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
 	workers := fnapi.NewServer(net)
 	workers.SetEndpoint(c.Endpoint)
+	c.Docker.Log = c.Log
+	containers := docker.New(c.Docker)
+	var swept sync.WaitGroup
+	swept.Go(func() { sweep(containers, c.Log) })
 	m := job.NewManager(job.Options{
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, Memory: shares, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
+		Containers: containers,
 	})
 	return &Engine{
 		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
-			return errors.Join(m.Close(ctx), kv.Close(), blocks.Close())
+			err := m.Close(ctx)
+			swept.Wait()
+			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close())
 		},
 		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk) },
 	}, nil

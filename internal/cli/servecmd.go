@@ -25,6 +25,7 @@ type runnerFlags struct {
 	Env                   map[string]string `help:"Replace the environment of a language or of an environment id, like java=process:/opt/boot. May be repeated." placeholder:"NAME=SPEC" mapsep:"none"`
 	WorkersPerEnvironment int               `help:"Worker processes for each environment. By default as many as make sense: the number of cores for Python." placeholder:"N"`
 	MaxAttempts           int               `help:"How often a failing bundle is tried before its job fails." default:"4"`
+	Docker                dockerFlags       `embed:"" prefix:"docker-" group:"Containers of DOCKER environments"`
 	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
 }
 
@@ -34,6 +35,10 @@ func (f *runnerFlags) validate() error {
 	}
 	if f.WorkersPerEnvironment < 0 {
 		return &exitError{exitUsage, fmt.Errorf("--workers-per-environment %d: not a number of workers", f.WorkersPerEnvironment)}
+	}
+	containers := f.Docker.options()
+	if err := containers.Check(); err != nil {
+		return &exitError{exitUsage, fmt.Errorf("--docker: %w", err)}
 	}
 	return nil
 }
@@ -45,6 +50,7 @@ func (f *runnerFlags) config(env *Env) Config {
 	}
 	return Config{
 		Memory: memory, Disk: int64(f.Disk), Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
+		Docker: f.Docker.options(),
 		Log:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: f.LogLevel})),
 		Version: env.Version,
 	}

@@ -18,6 +18,7 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/core"
+	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/memory"
 	"github.com/pharos-beam/pharos/internal/plan"
@@ -46,6 +47,8 @@ type Options struct {
 	Artifacts Artifacts
 	// Overrides replaces environments: see package environment.
 	Overrides map[string]string
+	// Containers runs DOCKER environments; may be nil.
+	Containers environment.Containers
 	// WorkersPerEnvironment is the number of harnesses for each environment; 0
 	// lets the environment decide.
 	WorkersPerEnvironment int

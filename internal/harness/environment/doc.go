@@ -4,15 +4,15 @@
 // # Duty
 //
 // [Resolve] decides how the workers of an environment are started: by a worker
-// pool service elsewhere (EXTERNAL, which is also LOOPBACK) or as processes of
-// this machine (PROCESS). A [Pool] keeps the workers of one environment of one
+// pool service elsewhere (EXTERNAL, which is also LOOPBACK), as processes of
+// this machine (PROCESS) or as containers (DOCKER). A [Pool] keeps the workers of one environment of one
 // job: it starts them when they are needed, hands out the least loaded,
 // replaces dead ones up to a limit, and stops them all.
 //
 // # What it does not do
 //
-// It does not run containers yet: a DOCKER environment needs an override. It
-// does not decide what runs on a worker.
+// It knows no container engine: see [Containers]. It does not decide what runs
+// on a worker.
 //
 // # Invariants
 //

@@ -91,3 +91,6 @@ func (e *external) exited() <-chan struct{} { return nil }
 
 // exitError is never known.
 func (e *external) exitError() error { return nil }
+
+// output is not known: it went to the service's log.
+func (e *external) output() string { return "" }

@@ -114,6 +114,15 @@ func traitsOf(l Language) fnapi.Traits {
 	return fnapi.Traits{}
 }
 
-// reportsStatus says whether l's harness reports its status under its own
-// worker id. Python's does it under a random id, so it is not asked to.
-func reportsStatus(l Language) bool { return l == Go || l == Java }
+// reportsStatus says whether the harness reports its status under its own
+// worker id. Python's takes the id from a variable that only boot programs and
+// we set; in a worker pool it would come under a random one.
+func (p *Pool) reportsStatus() bool {
+	switch p.target.Language {
+	case Go, Java:
+		return true
+	case Python:
+		return p.target.Kind != External
+	}
+	return false
+}

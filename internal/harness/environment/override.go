@@ -53,7 +53,8 @@ func override(envID string, env *pipepb.Environment, overrides map[string]string
 	return ""
 }
 
-// needsHelp says whether env cannot run without an override.
+// needsHelp says whether env may need an override to run: a container needs an
+// engine and an image, which are not everywhere.
 func needsHelp(env *pipepb.Environment) bool {
 	switch env.GetUrn() {
 	case urn.EnvExternal, urn.EnvProcess:

@@ -69,6 +69,10 @@ type Options struct {
 	OnLog func(*fnapi.Harness, *fnpb.LogEntry)
 	// Artifacts says where workers fetch artifacts.
 	Artifacts Artifacts
+	// Containers runs DOCKER environments; they cannot run when it is nil.
+	Containers Containers
+	// Job is the job's name for those who look at containers.
+	Job string
 	// PipelineOptions are the job's.
 	PipelineOptions *structpb.Struct
 	// Metadata is told to workers in their provision info.
@@ -80,6 +84,7 @@ type worker interface {
 	stop()                   // ends it; returns when that is done
 	exited() <-chan struct{} // closed at its end; nil if that is not known
 	exitError() error        // why, once exited
+	output() string          // the end of what it has written, if that is known
 }
 
 // provision is what a worker is told outside GetProvisionInfo.
@@ -88,6 +93,7 @@ type provision struct {
 	options      *structpb.Struct
 	capabilities []string
 	status       bool // the runner takes status reports
+	secrets      secrets
 }
 
 // member is a live worker of a pool.
@@ -132,17 +138,40 @@ func NewPool(srv *fnapi.Server, envID string, env *pipepb.Environment, o Options
 	if o.Endpoint == "" {
 		o.Endpoint = srv.Endpoint()
 	}
-	if o.Artifacts.Endpoint == "" {
-		o.Artifacts.Endpoint = o.Endpoint
-	}
 	p := &Pool{srv: srv, envID: envID, opts: o, changed: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	t, err := ResolveID(envID, env, o.Overrides)
+	if err == nil {
+		err = p.prepare(t)
+	}
 	if err != nil {
 		p.broken = fmt.Errorf("environment %q: %w", envID, err)
 	}
 	p.target = t
 	return p
+}
+
+// prepare finds out how the workers of a target reach the runner.
+func (p *Pool) prepare(t *Target) (err error) {
+	if t.Kind != Docker {
+		return nil
+	}
+	if p.opts.Containers == nil {
+		return fmt.Errorf("there is no container engine for image %s", t.Image)
+	}
+	if p.opts.Endpoint, err = p.opts.Containers.Endpoint(p.opts.Endpoint); err != nil {
+		return err
+	}
+	p.opts.Artifacts.Endpoint, err = p.opts.Containers.Endpoint(p.artifactEndpoint())
+	return err
+}
+
+// artifactEndpoint is where workers fetch artifacts.
+func (p *Pool) artifactEndpoint() string {
+	if p.opts.Artifacts.Endpoint != "" {
+		return p.opts.Artifacts.Endpoint
+	}
+	return p.opts.Endpoint
 }
 
 // Err returns why the environment cannot run, or nil.
@@ -167,7 +196,7 @@ func (p *Pool) Size() int {
 	switch {
 	case p.opts.WorkersPerEnvironment > 0:
 		return p.opts.WorkersPerEnvironment
-	case p.broken == nil && p.target.Kind == Process && p.target.Language == Python:
+	case p.broken == nil && p.target.Kind != External && p.target.Language == Python:
 		return runtime.GOMAXPROCS(0) // one interpreter uses one core
 	}
 	return 1
@@ -189,7 +218,7 @@ func (p *Pool) perWorkerDefault() int {
 	}
 	switch p.target.Language {
 	case Python:
-		if p.target.Kind == Process || p.Size() > 1 {
+		if p.target.Kind != External || p.Size() > 1 {
 			return 2
 		}
 		return 4
@@ -382,8 +411,8 @@ func (p *Pool) about(m *member) []any {
 		return a
 	}
 	a = append(a, "worker", m.h.Name())
-	if w, ok := m.w.(*process); ok {
-		if out := w.out.String(); out != "" {
+	if m.w != nil {
+		if out := m.w.output(); out != "" {
 			a = append(a, "output", out[max(0, len(out)-outputLogMax):])
 		}
 	}
@@ -419,6 +448,11 @@ func (p *Pool) watch(m *member) {
 func (p *Pool) launch(wait time.Duration) (*member, error) {
 	if err := sleep(p.ctx, wait); err != nil {
 		return nil, err
+	}
+	if p.target.Kind == Docker { // which may take longer than a start
+		if err := p.opts.Containers.Fetch(p.ctx, p.target.Image); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StartTimeout)
 	defer cancel()
@@ -474,14 +508,17 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 func (p *Pool) launchWorker(ctx context.Context, h *fnapi.Harness) (worker, error) {
 	switch p.target.Kind {
 	case External:
-		return asWorker(startExternal(ctx, p.target, h, p.opts.Artifacts.Endpoint))
+		return asWorker(startExternal(ctx, p.target, h, p.artifactEndpoint()))
 	case Process:
 		return asWorker(startProcess(p.target, h, provision{
-			artifacts:    p.opts.Artifacts.Endpoint,
+			artifacts:    p.artifactEndpoint(),
 			options:      p.opts.PipelineOptions,
 			capabilities: fnapi.DefaultCapabilities(),
-			status:       reportsStatus(p.target.Language),
+			status:       p.reportsStatus(),
+			secrets:      p.secrets(h),
 		}))
+	case Docker:
+		return asWorker(p.startContainer(ctx, h))
 	}
 	return nil, fmt.Errorf("cannot start workers of kind %v", p.target.Kind)
 }
@@ -500,10 +537,10 @@ func (p *Pool) provisionInfo() *fnpb.ProvisionInfo {
 		PipelineOptions:  p.opts.PipelineOptions,
 		RetrievalToken:   p.opts.Artifacts.Token,
 		Dependencies:     p.target.Env.GetDependencies(),
-		ArtifactEndpoint: &pipepb.ApiServiceDescriptor{Url: p.opts.Artifacts.Endpoint},
+		ArtifactEndpoint: &pipepb.ApiServiceDescriptor{Url: p.artifactEndpoint()},
 		Metadata:         p.opts.Metadata,
 	}
-	if reportsStatus(p.target.Language) {
+	if p.reportsStatus() {
 		info.StatusEndpoint = &pipepb.ApiServiceDescriptor{Url: p.opts.Endpoint}
 	}
 	return info

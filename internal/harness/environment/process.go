@@ -28,11 +28,13 @@ const (
 
 // process is a worker that is a process of this machine.
 type process struct {
-	cmd   *exec.Cmd
-	out   tail
-	guard *guard
-	done  chan struct{}
-	err   error // valid once done
+	cmd     *exec.Cmd
+	dir     string // for what a boot program fetches; no two workers share it
+	secrets secrets
+	out     tail
+	guard   *guard
+	done    chan struct{}
+	err     error // valid once done
 }
 
 // startProcess runs the target's command with the flags of Beam's container
@@ -46,15 +48,13 @@ func startProcess(t *Target, h *fnapi.Harness, info provision) (*process, error)
 			return nil, err
 		}
 	}
-	endpoint := h.Endpoint()
-	args := append(words[1:],
-		"--id="+h.ID(),
-		"--provision_endpoint="+endpoint,
-		"--control_endpoint="+endpoint,
-		"--logging_endpoint="+endpoint,
-		"--artifact_endpoint="+info.artifacts,
-	)
-	p := &process{cmd: exec.Command(words[0], args...), done: make(chan struct{})}
+	dir, err := os.MkdirTemp("", "pharos-worker-")
+	if err != nil {
+		return nil, fmt.Errorf("folder for a worker: %w", err)
+	}
+	args := append(words[1:], contractFlags(h, info.artifacts)...)
+	args = append(args, "--semi_persist_dir="+dir)
+	p := &process{cmd: exec.Command(words[0], args...), dir: dir, secrets: info.secrets, done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), harnessVars(h, info)...)
 	for k, v := range t.Vars {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
@@ -65,6 +65,7 @@ func startProcess(t *Target, h *fnapi.Harness, info provision) (*process, error)
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
+		os.RemoveAll(dir)
 		return nil, fmt.Errorf("start %s: %w", words[0], err)
 	}
 	return p, nil
@@ -84,9 +85,13 @@ func (p *process) run(started chan<- error) {
 	err := p.cmd.Wait()
 	killGroup(p.cmd.Process.Pid) // what it left behind
 	p.guard.dismiss()
-	p.err = fmt.Errorf("its process ended with %s%s", exitText(err), p.out.lastLine())
+	os.RemoveAll(p.dir)
+	p.err = fmt.Errorf("its process ended with %s%s", exitText(err), lastLine([]byte(p.output())))
 	close(p.done)
 }
+
+// output is the end of what the process has written.
+func (p *process) output() string { return p.secrets.hide(p.out.String()) }
 
 // exitText describes the result of exec.Cmd.Wait.
 func exitText(err error) string {
@@ -163,11 +168,9 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
-// lastLine returns ": " and the last line that is not blank, or "".
-func (t *tail) lastLine() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := bytes.TrimSpace(t.buf)
+// lastLine returns ": " and the last line of a text that is not blank, or "".
+func lastLine(text []byte) string {
+	b := bytes.TrimSpace(text)
 	line := bytes.TrimSpace(b[bytes.LastIndexByte(b, '\n')+1:])
 	if len(line) == 0 {
 		return ""

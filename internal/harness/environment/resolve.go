@@ -21,6 +21,7 @@ type Kind uint8
 const (
 	External Kind = iota + 1 // by a worker pool service
 	Process                  // as processes of this machine
+	Docker                   // as containers
 )
 
 // String returns the kind's name in messages.
@@ -30,6 +31,8 @@ func (k Kind) String() string {
 		return "external"
 	case Process:
 		return "process"
+	case Docker:
+		return "docker"
 	}
 	return "unknown"
 }
@@ -50,13 +53,18 @@ type Target struct {
 	Command string
 	// Vars are environment variables for the command.
 	Vars map[string]string
+	// Image is the container image of a Docker target.
+	Image string
 }
 
 // String describes where the target runs, fit for an error line.
 func (t *Target) String() string {
 	where := t.Endpoint
-	if t.Kind == Process {
+	switch t.Kind {
+	case Process:
 		where = t.Command
+	case Docker:
+		where = t.Image
 	}
 	if t.Language == Unknown {
 		return fmt.Sprintf("%v %s", t.Kind, where)
@@ -71,7 +79,7 @@ func (t *Target) String() string {
 // "external:HOST:PORT" or "docker:IMAGE". The key says of which: "process",
 // "external" (or "loopback") and an environment's id always apply; a glob for
 // container images, a language (python, java, go, typescript) and "docker"
-// apply, in this order, to environments that cannot run by themselves.
+// apply, in this order, to all but PROCESS and EXTERNAL environments.
 func Resolve(env *pipepb.Environment, overrides map[string]string) (*Target, error) {
 	return ResolveID("", env, overrides)
 }
@@ -141,19 +149,20 @@ func target(env *pipepb.Environment) (*Target, error) {
 	case urn.EnvProcess:
 		return processTarget(t)
 	case urn.EnvDocker:
-		image := imageOf(env)
-		if image == "" {
-			image = "without a name"
-		}
-		key := string(t.Language)
-		if key == "" {
-			key = "docker"
-		}
-		return nil, fmt.Errorf("docker environments are not supported yet (image %s): use --env %s=process:COMMAND or --env %s=external:HOST:PORT", image, key, key)
+		return dockerTarget(t)
 	case urn.EnvDefault, "":
 		return nil, errors.New("the environment is the runner's default one, and there is none: use --env to name a command or a worker pool")
 	}
 	return nil, fmt.Errorf("environments of type %q are not supported: use --env to override it", env.GetUrn())
+}
+
+func dockerTarget(t *Target) (*Target, error) {
+	image := imageOf(t.Env)
+	if image == "" {
+		return nil, errors.New("docker environment has no image")
+	}
+	t.Kind, t.Image = Docker, image
+	return t, nil
 }
 
 func externalTarget(t *Target) (*Target, error) {

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -156,7 +157,7 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 		return nil, err
 	}
 	d.jobs = d.engine.Jobs
-	d.grpc = grpc.NewServer(d.engine.ServerOptions...)
+	d.grpc = grpc.NewServer(append(slices.Clone(d.engine.ServerOptions), jobserver.Announce(cfg.Version, d.httpURL))...)
 	if d.engine.Register != nil {
 		d.engine.Register(d.grpc)
 	}

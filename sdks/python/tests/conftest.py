@@ -1,0 +1,54 @@
+"""Where the tests find the program, and how they end what they start."""
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip('apache_beam')
+
+
+def wait_for(condition, what, limit_s=60):
+    """Waits until `condition` gives something true, and returns that."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f'waited {limit_s} s for {what}')
+
+
+class Program:
+    """A Python program in a process of its own, which says on its output how far it is."""
+
+    def __init__(self, source, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, '-u', '-c', source, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def line(self):
+        """The next line of its output."""
+        text = self.process.stdout.readline()
+        if not text:
+            raise AssertionError(f'the program has ended: {self.process.communicate()}')
+        return text.strip()
+
+    def end(self, limit_s=60):
+        """What it said since, on both outputs, when it has ended by itself."""
+        return self.process.communicate(timeout=limit_s)
+
+
+@pytest.fixture
+def program():
+    """Starts programs, and kills those that a test leaves behind."""
+    started = []
+
+    def start(source, *arguments):
+        started.append(Program(source, *arguments))
+        return started[-1]
+
+    yield start
+    for p in started:
+        p.process.kill()
+        p.process.communicate()

@@ -1,0 +1,296 @@
+"""Pipelines through the runner and a server of the test's own, which $PHAROS_BINARY names."""
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import Metrics
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
+from apache_beam.testing.test_pipeline import TestPipeline as BeamTestPipeline
+from apache_beam.testing.util import assert_that
+from apache_beam.testing.util import equal_to
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from conftest import wait_for
+
+import pharos_beam
+from pharos_beam import binary
+from pharos_beam import options
+from pharos_beam import server
+
+try:
+    binary.find()
+except FileNotFoundError as e:
+    pytest.skip(str(e), allow_module_level=True)
+
+
+def arguments(*more):
+    return PipelineOptions(['--runner=pharos_beam.PharosRunner', '--pharos_max_attempts=1', *more])
+
+
+def endless(pipeline):
+    return (
+        pipeline | PeriodicImpulse(fire_interval=0.05)
+        | beam.Map(lambda x: Metrics.counter('test', 'ticks').inc()))
+
+
+def ended(pid):
+    """Whether a process of somebody else's has ended."""
+    try:
+        with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+            return f.read().rpartition(')')[2].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
+
+
+def counter(result, name, committed=True):
+    found = result.metrics().query(MetricsFilter().with_name(name))['counters']
+    return sum((c.committed if committed else c.attempted) or 0 for c in found)
+
+
+def test_word_count(tmp_path):
+    with beam.Pipeline(options=arguments()) as p:
+        lines = p | beam.Create(['to be or', 'not to be'])
+        words = lines | beam.FlatMap(str.split) | beam.combiners.Count.PerElement()
+        words | beam.MapTuple('{}: {}'.format) | beam.io.WriteToText(str(tmp_path / 'counts'))  # pylint: disable=unused-variable
+    got = sorted(''.join(f.read_text() for f in tmp_path.iterdir()).splitlines())
+    assert got == ['be: 2', 'not: 1', 'or: 1', 'to: 2']
+    assert p.result.state == PipelineState.DONE
+    assert p.result.job_page().startswith('http://')
+
+
+def test_short_name_and_test_pipeline():
+    assert pharos_beam.PharosRunner
+    for name in ('pharos', 'PharosRunner'):
+        with BeamTestPipeline(options=PipelineOptions([f'--runner={name}'])) as p:
+            assert_that(p | beam.Create([1, 2]) | beam.Map(lambda x: x * x), equal_to([1, 4]))
+    with pytest.raises(Exception, match='Failed assert'):
+        with BeamTestPipeline(options=arguments()) as p:
+            assert_that(p | beam.Create([1, 2]), equal_to([1, 3]))
+
+
+class Strange(Exception):
+    """Cannot be made of one text."""
+
+    def __init__(self, a, b):
+        super().__init__(f'{a}-{b}')
+        self.a = a
+
+
+@pytest.mark.parametrize('kind', [ValueError, KeyError, FileNotFoundError, Strange])
+def test_failure_is_that_of_the_code(kind):
+
+    def innermost(x):
+        if kind is Strange:
+            raise Strange('boom', x)
+        if kind is FileNotFoundError:
+            raise FileNotFoundError(2, 'boom', 'name')
+        raise kind('boom')
+
+    def outer(x):
+        try:
+            return [][x]
+        except IndexError as e:
+            return innermost(e)
+
+    with pytest.raises(kind) as caught:
+        with beam.Pipeline(options=arguments()) as p:
+            p | beam.Create([1]) | 'ThisStep' >> beam.Map(outer)  # pylint: disable=expression-not-assigned
+    failure = caught.value
+    assert isinstance(failure, pharos_beam.JobFailedError)
+    assert isinstance(failure.original, kind)
+    assert 'boom' in str(failure) and 'ThisStep' in str(failure)
+    assert 'Traceback' not in str(failure) and 'innermost' in failure.message
+    assert [e.name for e in caught.traceback][-2:] == ['outer', 'innermost']
+    assert isinstance(failure.__context__, IndexError)
+    if kind is Strange:
+        assert failure.a == 'boom'
+    assert p.result.state == PipelineState.FAILED
+
+
+def test_failure_in_another_process():
+
+    def fail(x):
+        raise ValueError(f'boom {x}')
+
+    with pytest.raises(ValueError, match='in fail\n') as caught:
+        with beam.Pipeline(options=arguments('--pharos_workers=1')) as p:
+            p | beam.Create([1]) | beam.Map(fail)  # pylint: disable=expression-not-assigned
+    assert caught.value.original is None
+
+
+def test_worker_processes():
+
+    def process_id(unused):
+        import os  # pylint: disable=redefined-outer-name,reimported
+
+        return os.getpid()
+
+    def elsewhere(ids):
+        assert ids and os.getpid() not in ids
+
+    with beam.Pipeline(options=arguments('--pharos_workers=2')) as p:
+        own = os.getpid()
+        ids = p | beam.Create(range(3)) | beam.Map(process_id) | beam.Filter(lambda i: i == own)
+        assert_that(ids, equal_to([]))
+
+
+def test_two_pipelines_at_once_share_the_server():
+    results = []
+    barrier = threading.Barrier(3)
+
+    def run():
+        p = beam.Pipeline(options=arguments())
+        endless(p)
+        results.append(p.run())
+        barrier.wait()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for t in threads:
+        t.start()
+    barrier.wait()
+    assert len({r._service.endpoint for r in results}) == 1
+    for r in results:
+        r.cancel()
+        assert r.wait_until_finish() == PipelineState.CANCELLED
+    assert server.shared(PipelineOptions().view_as(options.PharosOptions)).endpoint == results[0]._service.endpoint
+
+
+def test_drain_metrics_and_time_limit():
+    p = beam.Pipeline(options=arguments('--streaming'))
+    endless(p)
+    result = p.run()
+    wait_for(lambda: counter(result, 'ticks') > 2, 'some ticks')
+    assert result.wait_until_finish(duration=50) == PipelineState.RUNNING
+    assert result.drain() in (PipelineState.DRAINING, PipelineState.DRAINED)
+    assert result.wait_until_finish() == PipelineState.DRAINED
+    assert result.state == PipelineState.DRAINED
+    assert counter(result, 'ticks') > 2
+    assert counter(result, 'ticks', committed=False) >= counter(result, 'ticks')
+    assert result.cancel() == PipelineState.DRAINED  # nothing is left to do
+
+
+def test_log(caplog):
+    with caplog.at_level(logging.INFO):
+        with beam.Pipeline(options=arguments()) as p:
+            p | beam.Create([1]) | beam.Map(lambda x: logging.getLogger('mine').warning('from the code'))  # pylint: disable=expression-not-assigned
+    texts = [r.getMessage() for r in caplog.records]
+    assert 'from the code' in texts
+    for state in ('RUNNING', 'DONE'):
+        assert f'Job {p.result.job_id} is {state}' in texts
+
+
+def test_refused_pipeline():
+    with pytest.raises(pharos_beam.PharosError, match='max_attempts'):
+        beam.Pipeline(options=arguments('--pharos_max_attempts=1000')).run()
+
+
+def test_no_server():
+    with pytest.raises(pharos_beam.PharosError, match='no job service answers at 127.0.0.1:1'):
+        beam.Pipeline(options=arguments('--pharos_endpoint=127.0.0.1:1', '--job_server_timeout=1')).run()
+
+
+def test_no_program():
+    with pytest.raises(pharos_beam.PharosError, match='/nowhere is not a program'):
+        beam.Pipeline(options=arguments('--pharos_binary=/nowhere')).run()
+
+
+def test_program_that_does_not_serve():
+    with pytest.raises(pharos_beam.PharosError, match='exit code 2: .*memory'):
+        beam.Pipeline(options=arguments('--pharos_memory=lots')).run()
+
+
+def test_endpoint():
+    own = server.Server(server.Settings(binary.find(), ()))
+    try:
+        with beam.Pipeline(options=arguments(f'--pharos_endpoint={own.endpoint}')) as p:
+            assert_that(p | beam.Create([1]), equal_to([1]))
+        assert p.result._service.endpoint == own.endpoint
+    finally:
+        own.stop()
+    assert p.result.state == PipelineState.DONE  # known though the server is gone
+
+
+def test_help_names_the_options(capsys):
+    with pytest.raises(SystemExit):
+        PipelineOptions(['--help']).view_as(options.PharosOptions).get_all_options()
+    assert '--pharos_endpoint' in capsys.readouterr().out
+
+
+ENDLESS = '''
+import os, sys
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from pharos_beam import server
+
+with beam.Pipeline(options=PipelineOptions(['--runner=pharos_beam.PharosRunner', '--streaming'])) as p:
+    p | PeriodicImpulse(fire_interval=0.05) | beam.Map(lambda x: os.write(1, b'tick\\n'))
+    # what the test waits for comes with the job
+    print(server.shared(p._options.view_as(__import__('pharos_beam').PharosOptions)).pid)
+'''
+
+
+def test_interrupt_cancels_and_leaves_no_process(program):
+    p = program(ENDLESS)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    os.killpg(p.process.pid, signal.SIGINT)  # as a terminal does
+    _, err = p.end()
+    assert 'KeyboardInterrupt' in err and 'cancelling job' in err
+    wait_for(lambda: ended(pid), 'the end of the server')
+
+
+def test_server_dies_with_its_program(program):
+    p = program(ENDLESS)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    p.process.send_signal(signal.SIGKILL)
+    wait_for(lambda: ended(pid), 'the end of the server')
+
+
+NOBODY_WAITS = '''
+import sys, time
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+def slow(x):
+    time.sleep(0.5)
+    print('done', x)
+
+p = beam.Pipeline(options=PipelineOptions(['--runner=pharos_beam.PharosRunner']))
+p | beam.Create([1]) | beam.Map(slow)
+p.run()
+if sys.argv[1:]:
+    raise SystemError('of the program')
+'''
+
+
+def test_program_that_does_not_wait_lives_to_the_end_of_its_job(program):
+    p = program(NOBODY_WAITS)
+    assert p.end()[0] == 'done 1\n'
+    assert p.process.returncode == 0
+
+
+def test_program_that_fails_does_not_wait(program):
+    p = program(NOBODY_WAITS, 'fail')
+    out, err = p.end()
+    assert 'of the program' in err and 'cancelling job' in err and out == ''
+
+
+def test_fork_leaves_the_server_to_the_parent():
+    shared = server.shared(PipelineOptions().view_as(options.PharosOptions))
+    code = (
+        'import os; from pharos_beam import server, options; from apache_beam.options.pipeline_options import PipelineOptions\n'
+        's = server.shared(PipelineOptions().view_as(options.PharosOptions))\n'
+        'pid = os.fork()\n'
+        'if pid == 0: os._exit(0 if not server._servers and s._process.stdin.closed else 1)\n'
+        'print(os.waitpid(pid, 0)[1], s.alive())')
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert out == '0 True\n'
+    assert shared.alive()

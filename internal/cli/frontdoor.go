@@ -47,6 +47,8 @@ type Config struct {
 	Docker                docker.Options
 	Profile               bool // serve profiles of this process
 	Log                   *slog.Logger
+	WorkerLog             *slog.Logger // gets what workers log, too; nil: nobody does
+	LogSpace              int64        // bytes of workers' logs that are kept; 0 is the default
 	Version               string
 }
 

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pharos-beam/pharos/internal/server/api"
@@ -45,7 +48,8 @@ func (c *jobsListCmd) Run(env *Env) error {
 }
 
 type jobsDescribeCmd struct {
-	Job string `arg:"" help:"Job id."`
+	Job     string `arg:"" help:"Job id."`
+	Options bool   `help:"Show the job's pipeline options, too; secret ones are masked."`
 	clientFlags
 	outputFlags
 }
@@ -64,7 +68,24 @@ func (c *jobsDescribeCmd) Run(env *Env) error {
 	if c.Output == "json" {
 		return printJSON(env.Stdout, v)
 	}
-	return describe(env.Stdout, v)
+	if err := describe(env.Stdout, v); err != nil || !c.Options {
+		return err
+	}
+	return writeOptions(env.Stdout, v.Options)
+}
+
+// writeOptions writes pipeline options by name, as JSON values.
+func writeOptions(w io.Writer, options map[string]any) error {
+	fmt.Fprintln(w)
+	t := newTable(w, "OPTION", "VALUE")
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		b, err := json.Marshal(options[name])
+		if err != nil {
+			return err
+		}
+		t.row(name, string(b))
+	}
+	return t.flush()
 }
 
 func describe(w io.Writer, v api.JobView) error {

@@ -21,7 +21,7 @@ type runCmd struct {
 	Progress    string        `help:"Show progress: ${enum}. auto shows it on a terminal." enum:"auto,on,off" default:"auto"`
 	DrainAfter  time.Duration `help:"Drain each job after it has run for so long, like 30s: sources end, windows close, and the job is DRAINED." placeholder:"TIME"`
 	Cmd         []string      `arg:"" name:"command" passthrough:"" help:"The command, after --."`
-	runnerFlags `embed:"" set:"level=warn"`
+	runnerFlags `embed:"" set:"level=warn" set:"workerlogs=off"`
 }
 
 // Help is the long help.

@@ -18,6 +18,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/memory"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
 	"github.com/pharos-beam/pharos/internal/server"
+	"github.com/pharos-beam/pharos/internal/storage/logbook"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/store/lsmstore"
@@ -53,6 +54,10 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		}
 		kv = disk
 	}
+	logs, err := openLogs(c)
+	if err != nil {
+		return nil, errors.Join(err, kv.Close(), blocks.Close())
+	}
 	tuneGC(shares.Heap - unseen)
 	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
 	workers := fnapi.NewServer(net)
@@ -66,27 +71,39 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, Memory: shares, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
-		Containers: containers,
+		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog,
 	})
 	return &Engine{
 		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
 			err := m.Close(ctx)
 			swept.Wait()
-			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close())
+			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close(), logs.Close())
 		},
-		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk) },
+		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk, logs) },
 	}, nil
+}
+
+// openLogs opens what keeps the logs of jobs: beside durable jobs on disk, else
+// in memory.
+func openLogs(c EngineConfig) (*logbook.Book, error) {
+	o := logbook.Options{Bytes: c.LogSpace, Log: c.Log}
+	if c.Durable {
+		o.Dir = filepath.Join(c.Dir, "logs")
+	}
+	return logbook.Open(o)
 }
 
 // runnerStats says what the parts of an engine use; disk is nil if it keeps
 // nothing there.
-func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk *lsmstore.Store) server.RunnerStats {
+func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk *lsmstore.Store, logs *logbook.Book) server.RunnerStats {
 	s := blocks.Stats()
 	r := server.RunnerStats{
 		Workers: workers.Workers(), SpoolRAMBytes: s.RAMBytes, SpoolRAMLimitBytes: memory,
 		SpoolDiskBytes: s.DiskBytes, SpoolDeadBytes: s.DeadBytes, SpoolBlocks: s.Blocks, SpoolSegments: s.Segments,
 	}
+	kept := logs.Stats()
+	r.LogBytes, r.LostLogLines = kept.Bytes, kept.Lost
 	if disk != nil {
 		d := disk.Stats()
 		r.Durable, r.StoreDiskBytes, r.StoreAppliedBytes, r.StoreWrittenBytes = true, d.DiskBytes, d.AppliedBytes, d.WrittenBytes
@@ -181,9 +198,10 @@ func (a managedJob) Events(ctx context.Context) iter.Seq[server.Event] {
 }
 
 // Logs implements server.Job.
-func (a managedJob) Logs(ctx context.Context, follow bool) iter.Seq[server.LogLine] {
+func (a managedJob) Logs(ctx context.Context, q server.LogQuery) iter.Seq[server.LogLine] {
+	match := func(l job.LogLine) bool { return q.Match(server.LogLine(l)) }
 	return func(yield func(server.LogLine) bool) {
-		for l := range a.Job.Logs(ctx, follow) {
+		for l := range a.Job.Logs(ctx, job.LogQuery{Follow: q.Follow, Tail: q.Tail, Recent: q.Recent, Match: match}) {
 			if !yield(server.LogLine(l)) {
 				return
 			}

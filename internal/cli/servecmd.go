@@ -27,6 +27,9 @@ type runnerFlags struct {
 	MaxAttempts           int               `help:"How often a failing bundle is tried before its job fails." default:"4"`
 	Docker                dockerFlags       `embed:"" prefix:"docker-" group:"Containers of DOCKER environments"`
 	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
+	LogFormat             string            `help:"Form of the runner's own output: ${enum}." enum:"text,json" default:"text"`
+	WorkerLogs            string            `help:"Least severe messages of workers that the runner prints, too: ${enum}. All are in pharos logs." enum:"debug,info,warn,error,off" default:"${workerlogs}" placeholder:"LEVEL"`
+	LogSpace              byteSize          `help:"How much of the workers' logs is kept, of all jobs together. By default 1GiB with --data, else 128MiB." placeholder:"SIZE"`
 }
 
 func (f *runnerFlags) validate() error {
@@ -49,11 +52,30 @@ func (f *runnerFlags) config(env *Env) Config {
 		memory = defaultMemory()
 	}
 	return Config{
+		WorkerLog: f.workerLog(env), LogSpace: int64(f.LogSpace),
 		Memory: memory, Disk: int64(f.Disk), Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
-		Docker: f.Docker.options(),
-		Log:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: f.LogLevel})),
+		Docker:  f.Docker.options(),
+		Log:     f.logger(env, f.LogLevel),
 		Version: env.Version,
 	}
+}
+
+// logger writes the runner's own output.
+func (f *runnerFlags) logger(env *Env, level slog.Level) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(env.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(env.Stderr, o))
+}
+
+// workerLog writes what workers log; nil if nobody wants that.
+func (f *runnerFlags) workerLog(env *Env) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(f.WorkerLogs)) != nil {
+		return nil // off
+	}
+	return f.logger(env, level)
 }
 
 type serveCmd struct {
@@ -67,7 +89,7 @@ type serveCmd struct {
 	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
 	UntilEOF      bool          `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
-	runnerFlags   `embed:"" set:"level=info"`
+	runnerFlags   `embed:"" set:"level=info" set:"workerlogs=warn"`
 }
 
 // Help is the long help.

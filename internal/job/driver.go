@@ -307,7 +307,7 @@ func (d *driver) outcome() jobpb.JobState_Enum {
 	case d.end.Err != "":
 		text := d.failure(d.end)
 		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, text)
-		d.log.Warn("job failed", "err", gist(d.end.Err))
+		d.log.Warn("job failed", "err", d.j.secrets.Replace(gist(d.end.Err)))
 		return jobpb.JobState_FAILED
 	case d.end.Drained:
 		return jobpb.JobState_DRAINED

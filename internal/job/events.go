@@ -9,10 +9,12 @@ import (
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 )
 
-// maxHistory is the number of events, and of log lines, that a job keeps.
-// Older ones are forgotten, but never the state changes that a reader has not
-// seen.
-const maxHistory = 10_000
+// maxHistory is the number of events that a job keeps, and maxHistoryBytes how
+// much they may have: older ones are forgotten.
+const (
+	maxHistory      = 10_000
+	maxHistoryBytes = 16 << 20
+)
 
 // Event is a change of state, or a message.
 type Event struct {
@@ -21,29 +23,22 @@ type Event struct {
 	Message *jobpb.JobMessage // nil for a change of state
 }
 
-// LogLine is a log entry of a worker or of the runner.
-type LogLine struct {
-	At          time.Time
-	Severity    string
-	Message     string
-	Transform   string
-	Worker      string
-	Instruction string
-	Logger      string
-}
-
 // history is an append-only list that any number of readers follow.
 type history[T any] struct {
 	mu      sync.Mutex
 	items   []T
+	size    func(T) int // bytes
+	bytes   int
 	first   int           // number of the first item still kept
 	closed  bool          // nothing will be added any more
 	changed chan struct{} // closed and replaced at every change
 }
 
-func newHistory[T any]() *history[T] {
-	return &history[T]{changed: make(chan struct{})}
+func newHistory[T any](size func(T) int) *history[T] {
+	return &history[T]{size: size, changed: make(chan struct{})}
 }
+
+func eventBytes(e Event) int { return len(e.Message.GetMessageText()) }
 
 // add appends an item; after close it does nothing.
 func (h *history[T]) add(item T) {
@@ -52,13 +47,30 @@ func (h *history[T]) add(item T) {
 	if h.closed {
 		return
 	}
-	if len(h.items) >= maxHistory {
-		drop := len(h.items) / 10
-		h.items = append(h.items[:0:0], h.items[drop:]...)
-		h.first += drop
+	if h.bytes += h.size(item); len(h.items) >= maxHistory || h.bytes > maxHistoryBytes {
+		h.drop(h.excess())
 	}
 	h.items = append(h.items, item)
 	h.notify()
+}
+
+// excess is how many items are to go: a tenth of what there may be, so that it
+// does not happen at every item.
+func (h *history[T]) excess() int {
+	n, bytes := 0, h.bytes
+	for n < len(h.items) && (len(h.items)-n > maxHistory*9/10 || bytes > maxHistoryBytes*9/10) {
+		bytes -= h.size(h.items[n])
+		n++
+	}
+	return n
+}
+
+func (h *history[T]) drop(n int) {
+	for _, it := range h.items[:n] {
+		h.bytes -= h.size(it)
+	}
+	h.items = append(h.items[:0:0], h.items[n:]...)
+	h.first += n
 }
 
 // close ends the list: readers end when they have seen it all.

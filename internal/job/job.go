@@ -10,15 +10,16 @@ import (
 	"sync"
 	"time"
 
-	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/failpoint"
+	"github.com/pharos-beam/pharos/internal/model/secret"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/layout"
+	"github.com/pharos-beam/pharos/internal/storage/logbook"
 )
 
 // Job is one job, from Prepare on.
@@ -32,9 +33,11 @@ type Job struct {
 	m        *Manager
 
 	events *history[Event]
-	logs   *history[LogLine]
-	cancel chan struct{} // closed by Cancel
-	once   sync.Once
+	logs   *logbook.Log
+	// secrets masks the secret ones among the options.
+	secrets *strings.Replacer
+	cancel  chan struct{} // closed by Cancel
+	once    sync.Once
 	// drain is closed by Drain.
 	drain     chan struct{}
 	drainOnce sync.Once
@@ -66,7 +69,7 @@ func newJob(m *Manager, id string, req *jobpb.PrepareJobRequest, p *plan.Plan) *
 func blankJob(m *Manager, id string, req *jobpb.PrepareJobRequest) *Job {
 	return &Job{
 		id: id, name: req.GetJobName(), created: time.Now(), pipeline: req.GetPipeline(), options: req.GetPipelineOptions(), m: m,
-		events: newHistory[Event](), logs: newHistory[LogLine](), cancel: make(chan struct{}), drain: make(chan struct{}),
+		events: newHistory(eventBytes), logs: m.opts.Logs.Log(id), secrets: secret.Replacer(req.GetPipelineOptions()), cancel: make(chan struct{}), drain: make(chan struct{}),
 	}
 }
 
@@ -134,7 +137,7 @@ func (j *Job) setState(s jobpb.JobState_Enum) {
 // been written down.
 func (j *Job) bury() {
 	j.events.close()
-	j.logs.close()
+	j.logs.End()
 	j.mu.Lock()
 	j.buried = true
 	j.mu.Unlock()
@@ -162,7 +165,7 @@ func (j *Job) start() bool {
 	return ok
 }
 
-// happen adds an event to the job's history.
+// happen adds an event to the job's history, and to what outlives the runner.
 func (j *Job) happen(e Event) {
 	j.mu.Lock()
 	n, run := j.happened, j.state != jobpb.JobState_STOPPED
@@ -293,11 +296,6 @@ func (j *Job) Drain() {
 // ended or ctx is done.
 func (j *Job) Events(ctx context.Context) iter.Seq[Event] { return j.events.all(ctx, true) }
 
-// Logs yields the log lines of the job's workers.
-func (j *Job) Logs(ctx context.Context, follow bool) iter.Seq[LogLine] {
-	return j.logs.all(ctx, follow)
-}
-
 // Metrics returns what has been attempted, and what has been committed.
 func (j *Job) Metrics() (attempted, committed []*pipepb.MonitoringInfo) {
 	j.mu.Lock()
@@ -320,65 +318,24 @@ func (j *Job) Progress() []StageProgress {
 
 // message adds a message to the job's stream.
 func (j *Job) message(importance jobpb.JobMessage_MessageImportance, text string) {
+	j.happen(j.newMessage(importance, text))
+}
+
+// relay adds a message that is in the logs, and so need not be kept elsewhere.
+func (j *Job) relay(importance jobpb.JobMessage_MessageImportance, text string) {
+	j.events.add(j.newMessage(importance, text))
+}
+
+func (j *Job) newMessage(importance jobpb.JobMessage_MessageImportance, text string) Event {
 	j.mu.Lock()
 	j.messages++
 	id := strconv.Itoa(j.messages)
 	state := j.state
 	j.mu.Unlock()
 	now := time.Now()
-	j.happen(Event{State: state, At: now, Message: &jobpb.JobMessage{
-		MessageId: id, Time: now.UTC().Format(time.RFC3339Nano), Importance: importance, MessageText: text,
-	}})
-}
-
-// workerLog takes a log entry of a worker.
-func (j *Job) workerLog(worker string, e *fnpb.LogEntry) {
-	line := LogLine{
-		At: e.GetTimestamp().AsTime(), Severity: e.GetSeverity().String(), Message: e.GetMessage(),
-		Transform: e.GetTransformId(), Worker: worker, Instruction: e.GetInstructionId(), Logger: e.GetLogLocation(),
-	}
-	if e.GetTrace() != "" {
-		line.Message += "\n" + e.GetTrace()
-	}
-	if line.echo() {
-		return
-	}
-	j.logs.add(line)
-	// Clients take the first or the last ERROR message for the reason of a
-	// failure; a log entry is none, however grave.
-	importance := jobpb.JobMessage_JOB_MESSAGE_WARNING
-	switch e.GetSeverity() {
-	case fnpb.LogEntry_Severity_TRACE, fnpb.LogEntry_Severity_DEBUG:
-		return // in the logs for those who look for it
-	case fnpb.LogEntry_Severity_INFO, fnpb.LogEntry_Severity_NOTICE:
-		importance = jobpb.JobMessage_JOB_MESSAGE_DETAILED
-	}
-	j.message(importance, line.text())
-}
-
-// text is the line for people.
-func (l LogLine) text() string {
-	where := l.Worker
-	if l.Transform != "" {
-		where += " " + l.Transform
-	}
-	if l.Instruction != "" {
-		where += " " + l.Instruction
-	}
-	return fmt.Sprintf("[%s %s] %s", l.Severity, where, l.Message)
-}
-
-// echo says whether the worker only logged what the job had told its client:
-// with LOOPBACK the client of the job and the worker are one process, and the
-// Go SDK sends all that this process logs to the runner, job messages too.
-// Telling the client again would go on for ever.
-func (l LogLine) echo() bool {
-	before, _, found := strings.Cut(l.Message, " "+l.Worker)
-	if !found {
-		return false
-	}
-	_, found = fnpb.LogEntry_Severity_Enum_value[before[strings.LastIndexByte(before, '[')+1:]]
-	return found
+	return Event{State: state, At: now, Message: &jobpb.JobMessage{
+		MessageId: id, Time: now.UTC().Format(time.RFC3339Nano), Importance: importance, MessageText: j.secrets.Replace(text),
+	}}
 }
 
 // cancelledWhileSuspended waits with a suspended job for the end of the runner,
@@ -436,7 +393,7 @@ func (j *Job) run(ctx context.Context) {
 		log.Info("job suspended until the runner is started again")
 		if !j.cancelledWhileSuspended(ctx) {
 			j.events.close()
-			j.logs.close()
+			j.logs.End()
 			return
 		}
 		end = jobpb.JobState_CANCELLED

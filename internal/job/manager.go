@@ -23,6 +23,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/memory"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
+	"github.com/pharos-beam/pharos/internal/storage/logbook"
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 )
@@ -75,6 +76,10 @@ type Options struct {
 	// Memory is who may hold how much; the shares of DefaultMemory if there are
 	// none.
 	Memory memory.Shares
+	// Logs keeps what the jobs' workers log; nil: in memory.
+	Logs *logbook.Book
+	// WorkerLog gets what workers log, too, as far as its level goes; may be nil.
+	WorkerLog *slog.Logger
 	// Core and Plan override what the scheduler and the planner do; tests use
 	// them to force strategies, shard counts and bundle shapes.
 	Core core.Config
@@ -117,6 +122,9 @@ func NewManager(o Options) *Manager {
 	}
 	if o.MaxAttempts > 0 {
 		o.Core.MaxAttempts = o.MaxAttempts
+	}
+	if o.Logs == nil {
+		o.Logs, _ = logbook.Open(logbook.Options{Log: o.Log}) // nothing to fail in memory
 	}
 	m := &Manager{opts: o, jobs: map[string]*Job{}, origin: o.Origin}
 	if o.Durable {

@@ -69,7 +69,7 @@ func (j *Job) restoreFirst(ctx context.Context, log *slog.Logger) bool {
 		return false
 	case ctx.Err() != nil && j.m.journal != nil: // it begins again with the runner
 		j.events.close()
-		j.logs.close()
+		j.logs.End()
 	case ctx.Err() != nil || errors.Is(err, errCancelled):
 		j.dropRestored(log)
 		j.m.dropArtifacts(j.id)

@@ -116,7 +116,7 @@ func (d *driver) holderText(stage int, h table.Holder) string {
 	grouping := d.j.plan.Stages[stage].Kind == plan.Group
 	switch {
 	case h.Timer != nil && h.Timer.Transform != "":
-		return fmt.Sprintf("timer %q of %s for key %s, set for %s", h.Timer.Family, d.transformName(h.Timer.Transform), keyText(h.Timer.Key), fireText(h.Timer))
+		return fmt.Sprintf("timer %q of %s for key %s, set for %s", h.Timer.Family, d.j.transformName(h.Timer.Transform), keyText(h.Timer.Key), fireText(h.Timer))
 	case h.Timer != nil && h.Timer.Family == sortFamily && !grouping:
 		return fmt.Sprintf("elements of key %s that wait to be sorted by time", keyText(h.Timer.Key))
 	case h.Timer != nil && grouping:
@@ -133,18 +133,6 @@ func (d *driver) holderText(stage int, h table.Holder) string {
 		}
 	}
 	return ""
-}
-
-// transformName is what the pipeline's author calls a transform of a
-// descriptor.
-func (d *driver) transformName(id string) string {
-	if from := d.j.plan.Origin[id]; from != "" {
-		id = from
-	}
-	if name := d.j.pipeline.GetComponents().GetTransforms()[id].GetUniqueName(); name != "" {
-		return name
-	}
-	return id
 }
 
 // fireText is when a timer fires.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
@@ -34,6 +35,7 @@ func (m *Manager) Recover() error {
 	}
 	failpoint.Hit(failpoint.Recover)
 	m.opts.Spool.Retain(keep)
+	m.retainLogs(all)
 	for _, f := range all {
 		j, err := m.revive(f)
 		m.mu.Lock()
@@ -55,6 +57,15 @@ func (m *Manager) Recover() error {
 	}
 	m.trim()
 	return nil
+}
+
+// retainLogs removes the logs of jobs that are not known any more.
+func (m *Manager) retainLogs(all []*found) {
+	for _, name := range m.opts.Logs.Names() {
+		if !slices.ContainsFunc(all, func(f *found) bool { return f.id == name }) {
+			m.opts.Logs.Remove(name)
+		}
+	}
 }
 
 // revive makes a job of what the store has of it. With an error it is one that
@@ -176,7 +187,7 @@ func (d *driver) giveUp(ctx context.Context, err error) {
 	d.close()
 	if d.suspended {
 		d.j.events.close()
-		d.j.logs.close()
+		d.j.logs.End()
 		return
 	}
 	d.j.fail(err)

@@ -37,6 +37,7 @@ func (m *Manager) trim() {
 func (m *Manager) forget(j *Job) {
 	j.Cancel() // one that was never run cannot be any more
 	m.dropArtifacts(j.id)
+	m.opts.Logs.Remove(j.id)
 	if err := m.journal.forget(j.id); err != nil {
 		m.opts.Log.Warn("a job that is forgotten stays in the store", "job", j.id, "err", err)
 	}

@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"storage/store":           {"storage/keyspace"},
 	"storage/store/lsmstore":  {"storage/keyspace", "storage/store"},
 	"storage/table":           {"model/", "storage/keyspace", "engine/commit"},
+	"storage/logbook":         {},
 	"storage/spool":           {"model/"},
 	"storage/shuffle":         {"model/"},
 	"storage/datadir":         {},

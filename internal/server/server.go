@@ -79,9 +79,8 @@ type Job interface {
 	// the terminal state or the end of ctx. With a ctx that has ended it yields
 	// what happened so far.
 	Events(ctx context.Context) iter.Seq[Event]
-	// Logs yields the kept log lines and, with follow, the new ones until the
-	// job has ended.
-	Logs(ctx context.Context, follow bool) iter.Seq[LogLine]
+	// Logs yields the log lines that are kept, those that the query asks for.
+	Logs(ctx context.Context, q LogQuery) iter.Seq[LogLine]
 	Progress() []StageProgress
 	// Stats are as old as the last Progress.
 	Stats() JobStats
@@ -107,6 +106,7 @@ type RunnerStats struct {
 	SpoolRAMBytes, SpoolRAMLimitBytes    int64
 	SpoolDiskBytes, SpoolDeadBytes       int64 // dead: dropped and not yet removed
 	SpoolBlocks, SpoolSegments           int
+	LogBytes, LostLogLines               int64
 	Durable                              bool // there is a store on disk
 	StoreDiskBytes                       int64
 	StoreAppliedBytes, StoreWrittenBytes int64 // of batches; by the log and by merging too
@@ -117,17 +117,6 @@ type Event struct {
 	At      time.Time
 	State   jobpb.JobState_Enum // the state after the event
 	Message *jobpb.JobMessage   // nil for a change of state
-}
-
-// LogLine is a line that a worker, or the runner on behalf of the job, logged.
-type LogLine struct {
-	At          time.Time
-	Severity    string // TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRITICAL
-	Message     string
-	Transform   string
-	Worker      string
-	Instruction string
-	Logger      string
 }
 
 // StageProgress says how far a stage is.

@@ -2,8 +2,13 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/pharos-beam/pharos/internal/server"
 )
@@ -16,7 +21,8 @@ import (
 //	GET  /api/jobs/{id}/metrics
 //	GET  /api/jobs/{id}/plan            ?format=text
 //	GET  /api/jobs/{id}/messages        NDJSON; ?follow=true until the job ends
-//	GET  /api/jobs/{id}/logs            NDJSON; ?follow=true until the job ends
+//	GET  /api/jobs/{id}/logs            NDJSON; ?follow=true until the job ends; ?tail=N, ?severity=,
+//	                                    ?transform=, ?worker=, ?text=, ?since=RFC3339: see server.LogQuery
 //	POST /api/jobs/{id}/cancel
 //	POST /api/jobs/{id}/drain
 //
@@ -97,13 +103,39 @@ func serveMessages(w http.ResponseWriter, r *http.Request, j server.Job) {
 }
 
 func serveLogs(w http.ResponseWriter, r *http.Request, j server.Job) {
+	q, err := logQuery(r)
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, errorView{err.Error()})
+		return
+	}
 	writeLines(w, func(yield func(LogLine) bool) {
-		for l := range j.Logs(r.Context(), follow(r)) {
+		for l := range j.Logs(r.Context(), q) {
 			if !yield(logLine(l)) {
 				return
 			}
 		}
 	})
+}
+
+func logQuery(r *http.Request) (q server.LogQuery, err error) {
+	q = server.LogQuery{
+		Follow: follow(r), Severity: strings.ToUpper(r.FormValue("severity")),
+		Transform: r.FormValue("transform"), Worker: r.FormValue("worker"), Text: r.FormValue("text"),
+	}
+	if q.Severity != "" && !slices.Contains(server.Severities, q.Severity) {
+		return q, fmt.Errorf("severity %q is none of %s", q.Severity, strings.Join(server.Severities, ", "))
+	}
+	if s := r.FormValue("tail"); s != "" {
+		if q.Tail, err = strconv.Atoi(s); err != nil || q.Tail < 0 || q.Tail > server.MaxTail {
+			return q, fmt.Errorf("tail %q is not a number from 0 to %d", s, server.MaxTail)
+		}
+	}
+	if s := r.FormValue("since"); s != "" {
+		if q.Since, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return q, fmt.Errorf("since: %w", err)
+		}
+	}
+	return q, nil
 }
 
 func follow(r *http.Request) bool {

@@ -12,9 +12,11 @@ package api
 import (
 	"context"
 	"sort"
+	"strings"
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/model/secret"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/server"
 )
@@ -40,10 +42,12 @@ func (s Summary) Elapsed(now time.Time) time.Duration {
 // JobView describes one job.
 type JobView struct {
 	Summary
-	PreparationID string    `json:"preparation_id"`
-	Error         string    `json:"error,omitempty"` // the last error message of a failed job
-	Stages        []Stage   `json:"stages"`
-	Messages      []Message `json:"messages"` // the newest maxMessages
+	PreparationID string `json:"preparation_id"`
+	Error         string `json:"error,omitempty"` // the last error message of a failed job
+	// Options are the pipeline options, by name; secret ones are masked.
+	Options  map[string]any `json:"options"`
+	Stages   []Stage        `json:"stages"`
+	Messages []Message      `json:"messages"` // the newest maxMessages
 }
 
 // Stage is how far a stage is.
@@ -85,13 +89,15 @@ type Message struct {
 
 // LogLine is a log entry.
 type LogLine struct {
-	At          time.Time `json:"at"`
-	Severity    string    `json:"severity"`
-	Message     string    `json:"message"`
-	Transform   string    `json:"transform,omitempty"`
-	Worker      string    `json:"worker,omitempty"`
-	Instruction string    `json:"instruction,omitempty"`
-	Logger      string    `json:"logger,omitempty"`
+	At        time.Time `json:"at"`
+	Severity  string    `json:"severity"`
+	Message   string    `json:"message"`
+	Transform string    `json:"transform,omitempty"` // id
+	// TransformName is as the pipeline's author knows it.
+	TransformName string `json:"transform_name,omitempty"`
+	Worker        string `json:"worker,omitempty"`
+	Instruction   string `json:"instruction,omitempty"`
+	Logger        string `json:"logger,omitempty"`
 }
 
 // maxMessages is how many messages a JobView carries.
@@ -114,12 +120,24 @@ func summarize(j server.Job) Summary {
 
 // Describe returns one job in full.
 func Describe(j server.Job) JobView {
-	v := JobView{Summary: summarize(j), PreparationID: j.PreparationID(), Stages: stages(j)}
+	v := JobView{Summary: summarize(j), PreparationID: j.PreparationID(), Options: options(j), Stages: stages(j)}
 	v.Messages, v.Error = messages(j)
 	if v.State != jobpb.JobState_FAILED.String() {
 		v.Error = ""
 	}
 	return v
+}
+
+// options drops the frame of Beam's around the names of options, and those that
+// say nothing.
+func options(j server.Job) map[string]any {
+	out := map[string]any{}
+	for name, v := range secret.Options(j.Options()).AsMap() {
+		if v != nil {
+			out[strings.TrimSuffix(strings.TrimPrefix(name, "beam:option:"), ":v1")] = v
+		}
+	}
+	return out
 }
 
 func stages(j server.Job) []Stage {
@@ -187,11 +205,14 @@ func importance(i jobpb.JobMessage_MessageImportance) string {
 
 func logLine(l server.LogLine) LogLine { return LogLine(l) }
 
+// recentBytes is how much of a log is looked at for its newest lines.
+const recentBytes = 1 << 20
+
 // Logs returns the newest n log lines that a job keeps.
 func Logs(j server.Job, n int) []LogLine {
 	out := []LogLine{}
-	for l := range j.Logs(context.Background(), false) {
+	for l := range j.Logs(context.Background(), server.LogQuery{Tail: n, Recent: recentBytes}) {
 		out = append(out, logLine(l))
 	}
-	return out[max(0, len(out)-n):]
+	return out
 }

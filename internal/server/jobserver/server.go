@@ -20,6 +20,7 @@ import (
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/pharos-beam/pharos/internal/model/secret"
 	"github.com/pharos-beam/pharos/internal/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -108,7 +109,7 @@ func (s *Server) GetJobs(context.Context, *jobpb.GetJobsRequest) (*jobpb.GetJobs
 	resp := &jobpb.GetJobsResponse{}
 	for _, j := range s.o.Jobs.Jobs() {
 		st, _ := j.State()
-		opts := j.Options()
+		opts := secret.Options(j.Options())
 		if opts == nil {
 			opts = &structpb.Struct{} // required by the proto
 		}

@@ -44,6 +44,8 @@ var (
 	storeDisk       = family("pharos_store_disk_bytes", "Size of the files of the store, with --data.")
 	storeApplied    = family("pharos_store_applied_bytes_total", "Changes that the store was given, with --data.")
 	storeWritten    = family("pharos_store_written_bytes_total", "What the store wrote for them, with --data.")
+	logBytes        = family("pharos_log_bytes", "Logs of workers that are kept.")
+	logLost         = family("pharos_log_lost_lines_total", "Log lines that were not kept: too long, or too many for the disk.")
 	omittedJobs     = family("pharos_scrape_omitted_jobs", "Jobs that this page leaves out.")
 	omittedSeries   = family("pharos_scrape_omitted_series", "Series that this page leaves out because their job has too many, or one with the same labels.")
 	jobCreated      = ofJob("pharos_job_created_seconds", "When the job was prepared, in Unix seconds.")

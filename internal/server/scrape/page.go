@@ -171,6 +171,8 @@ func (s sender) runner(r server.RunnerStats) {
 	s.gauge(spoolDead, float64(r.SpoolDeadBytes))
 	s.gauge(spoolBlocks, float64(r.SpoolBlocks))
 	s.gauge(spoolSegments, float64(r.SpoolSegments))
+	s.gauge(logBytes, float64(r.LogBytes))
+	s.counter(logLost, float64(r.LostLogLines))
 	if r.Durable {
 		s.gauge(storeDisk, float64(r.StoreDiskBytes))
 		s.counter(storeApplied, float64(r.StoreAppliedBytes))

@@ -237,8 +237,14 @@ func (j *Job) Events(ctx context.Context) iter.Seq[server.Event] {
 }
 
 // Logs implements server.Job.
-func (j *Job) Logs(ctx context.Context, live bool) iter.Seq[server.LogLine] {
-	return follow(ctx, j, live, func() []server.LogLine { return j.logs })
+func (j *Job) Logs(ctx context.Context, q server.LogQuery) iter.Seq[server.LogLine] {
+	return func(yield func(server.LogLine) bool) {
+		for l := range follow(ctx, j, q.Follow, func() []server.LogLine { return j.logs }) {
+			if q.Match(l) && !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 func follow[T any](ctx context.Context, j *Job, live bool, list func() []T) iter.Seq[T] {

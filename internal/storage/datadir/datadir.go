@@ -8,6 +8,7 @@
 //	store/     the ordered store: see package lsmstore
 //	spool/     blocks of elements: see package spool
 //	artifacts/ what clients have staged
+//	logs/      what workers have logged: see package logbook
 //	tmp/       what nobody needs after the process; emptied by Open
 //
 // # Invariants

@@ -123,9 +123,31 @@ type Cursor struct {
 	over    bool          // nothing more will come
 }
 
-// Cursor returns a cursor at the oldest line that is kept. It belongs to one
-// goroutine.
-func (l *Log) Cursor() *Cursor { return &Cursor{l: l} }
+// Cursor returns a cursor at the oldest line that is kept or, with recent, at
+// the first line of the last so many bytes. It belongs to one goroutine.
+func (l *Log) Cursor(recent int64) *Cursor {
+	c := &Cursor{l: l}
+	if recent > 0 && c.skip(recent) {
+		c.Next() // the end of a line
+	}
+	return c
+}
+
+// skip moves the cursor to that many bytes before the end. It says whether that
+// may be in the middle of a line.
+func (c *Cursor) skip(recent int64) bool {
+	b := c.l.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(c.l.segments) - 1; i >= 0; i-- {
+		s := c.l.segments[i]
+		c.segment, c.off = s.number, max(0, s.size-recent)
+		if recent -= s.size; recent <= 0 {
+			return c.off > 0
+		}
+	}
+	return false
+}
 
 // Next returns the next line, without its end; false if there is none now. The
 // bytes are good until the next call.

@@ -28,7 +28,7 @@ func open(t *testing.T, o Options) *Book {
 
 // lines are those that a log has now.
 func lines(l *Log) (all []string) {
-	c := l.Cursor()
+	c := l.Cursor(0)
 	for line, ok := c.Next(); ok; line, ok = c.Next() {
 		all = append(all, string(line))
 	}
@@ -116,7 +116,7 @@ func TestFollow(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				c := l.Cursor()
+				c := l.Cursor(0)
 				var got []string
 				for {
 					for line, ok := c.Next(); ok; line, ok = c.Next() {
@@ -147,7 +147,7 @@ func TestReadersOfARemovedLogEnd(t *testing.T) {
 	kinds(t, 64<<20, func(t *testing.T, b *Book) {
 		l := b.Log("a")
 		l.Append([]byte("one"))
-		c := l.Cursor()
+		c := l.Cursor(0)
 		c.Next()
 		c.Next()
 		b.Remove("a")

@@ -178,7 +178,7 @@ func (b *Bundle) Split(ctx context.Context, fraction float64, estimated int64, a
 				InstructionId: b.inst.ID(),
 				DesiredSplits: map[string]*fnpb.ProcessBundleSplitRequest_DesiredSplit{
 					b.spec.InputPort: {
-						FractionOfRemainder:    fraction,
+						FractionOfRemainder:    max(fraction, b.h.Traits().SplitFractionMin),
 						EstimatedInputElements: estimated,
 						AllowedSplitPoints:     allowed,
 					},

@@ -463,6 +463,38 @@ func TestNoStateAfterWait(t *testing.T) {
 	}
 }
 
+// TestSplitFractionMin: a harness that computes badly near 0 is not asked for 0.
+func TestSplitFractionMin(t *testing.T) {
+	inBundle, goOn := make(chan struct{}), make(chan struct{})
+	fractions := make(chan float64, 2)
+	r := newRig(t, fnapi.WorkerConfig{Traits: fnapi.Traits{SplitFractionMin: 0.125}}, fakesdk.Config{
+		Process: func(b *fakesdk.Bundle) error {
+			close(inBundle)
+			<-goOn
+			return fakesdk.Echo(b)
+		},
+		Other: func(req *fnpb.InstructionRequest) *fnpb.InstructionResponse {
+			fractions <- req.GetProcessBundleSplit().GetDesiredSplits()["in"].GetFractionOfRemainder()
+			return &fnpb.InstructionResponse{Response: &fnpb.InstructionResponse_ProcessBundleSplit{ProcessBundleSplit: &fnpb.ProcessBundleSplitResponse{}}}
+		},
+	})
+	var out sink
+	b := bundle.Start(t.Context(), r.h, r.plain(nil, &out))
+	<-inBundle
+	for ask, want := range map[float64]float64{0: 0.125, 0.5: 0.5} {
+		if _, err := b.Split(t.Context(), ask, 10, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-fractions; got != want {
+			t.Errorf("asked for %v, the harness was for %v, want %v", ask, got, want)
+		}
+	}
+	close(goOn)
+	if _, err := wait(t, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestProgressSplitFinalizeMetrics(t *testing.T) {
 	short := &pipepb.MonitoringInfo{Urn: "u", Type: "y", Labels: map[string]string{"P": "q"}}
 	var asked, finalized atomic.Int32

@@ -109,10 +109,14 @@ func traitsOf(l Language) fnapi.Traits {
 	case TypeScript:
 		return fnapi.Traits{MaxMessageBytes: typeScriptMessageMax, SingleMessage: true, RunningTotals: true, RefusesSplits: true}
 	case Go:
-		return fnapi.Traits{TimersEndPerTransform: true}
+		return fnapi.Traits{TimersEndPerTransform: true, SplitFractionMin: goSplitFraction}
 	}
 	return fnapi.Traits{}
 }
+
+// goSplitFraction is far above any rounding error, and of no consequence: a
+// checkpoint comes a thousandth of the rest later.
+const goSplitFraction = 1e-3
 
 // reportsStatus says whether the harness reports its status under its own
 // worker id. Python's takes the id from a variable that only boot programs and

@@ -32,6 +32,13 @@ type Traits struct {
 	// not run, not yet or no more, with an error (TypeScript; others have an
 	// empty answer).
 	RefusesSplits bool
+	// SplitFractionMin is the smallest fraction of what remains at which the
+	// harness can be asked to split. Go computes where in the current element
+	// that is, from the element's progress, and tells the result from "not in
+	// this element" by its sign. At 0 the sign is that of a rounding error: now
+	// and then the harness gives back the whole element that it goes on to
+	// process.
+	SplitFractionMin float64
 }
 
 // WorkerConfig describes a worker that is expected.

@@ -61,6 +61,10 @@ upgrade-drill: ## a job of the commit before is taken over by this one
 bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")
 	$(GO) run ./bench/compare $(ARGS)
 
+.PHONY: bench-large
+bench-large: build setup-prism ## data larger than memory beside GNU sort, streams with and without --data; writes docs/performance.md
+	$(GO) run ./bench/large $(ARGS)
+
 .PHONY: conformance
 conformance: conformance-java conformance-python conformance-go conformance-typescript conformance-xlang ## every kit, whole
 

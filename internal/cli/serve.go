@@ -66,10 +66,13 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	containers := docker.New(c.Docker)
 	var swept sync.WaitGroup
 	swept.Go(func() { sweep(containers, c.Log) })
+	scratch := func() (store.Store, error) {
+		return lsmstore.Open(lsmstore.Options{Dir: filepath.Join(temp, "rows"), MemoryBudget: shares.SideInputs / 2, Scratch: true, Log: c.Log})
+	}
 	m := job.NewManager(job.Options{
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
-		TempDir: temp, Memory: shares, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
+		TempDir: temp, Memory: shares, Scratch: scratch, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
 		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog,
 	})

@@ -92,6 +92,7 @@ type batch struct {
 	ops             []keyspace.Op
 	since           time.Time // when the first of them came
 	put             int64     // bytes of the blocks that they put out
+	freed           []uint64  // blocks to drop afterwards
 }
 
 // bytes is what the batch has the store and the spool keep.
@@ -120,6 +121,7 @@ func (c *committer) take() *batch {
 		for i := range r.Put {
 			b.put += r.Put[i].Block.Bytes
 		}
+		b.freed = append(b.freed, r.Freed...)
 		b.bundles = append(b.bundles, r.Bundle)
 	}
 	c.ready = append(c.ready[:0:0], c.ready[n:]...)

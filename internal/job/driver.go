@@ -120,7 +120,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	}
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool, o.Memory.Block()), store: o.Store,
-		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots),
+		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots), sides: j.m.sides,
 		streaming: j.settings.streaming,
 	}
 	if err := d.r.prepare(j.id); err != nil {
@@ -462,6 +462,7 @@ func (d *driver) committed(x commitDone) {
 			d.fold(id)
 		}
 	}
+	d.r.blocks.drop(x.freed...)
 	d.step(core.CommitDurable{Bundles: x.bundles})
 	for _, id := range x.bundles {
 		delete(d.results, id)
@@ -487,6 +488,8 @@ func (d *driver) step(ev core.Event) {
 			}
 		case core.Finalize:
 			d.finalize(e.Bundle)
+		case core.SidesDone:
+			d.finishSides(e.Stage)
 		case core.DropBlocks:
 			failpoint.Hit(failpoint.Drop)
 			d.r.blocks.drop(e.IDs...)
@@ -495,6 +498,17 @@ func (d *driver) step(ev core.Event) {
 		case core.Finish:
 			d.end = &e
 		}
+	}
+}
+
+// finishSides gives back the side inputs of a stage that is done.
+func (d *driver) finishSides(stage int) {
+	rec, err := d.r.finishSides(stage)
+	if err != nil {
+		d.log.Warn("side inputs cannot be dropped", "stage", d.j.plan.Stages[stage].Name, "err", err)
+	}
+	if rec != nil {
+		d.committer.add(rec)
 	}
 }
 
@@ -577,6 +591,7 @@ func (d *driver) release() {
 	if d.suspended {
 		return // it goes on when the runner is started again
 	}
+	d.r.dropSides()
 	d.r.blocks.dropAll()
 	tx := d.j.m.opts.Store
 	if err := dropJob(tx, d.j.id); err != nil {

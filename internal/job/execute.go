@@ -38,6 +38,8 @@ type attempt struct {
 	timers *table.Timers
 	split  *splitter // SDK stages
 	sides  sidePins
+	// expired are the blocks of side inputs that the record forgets.
+	expired []expiredSide
 	// dropped counts elements that came too late, once for each window.
 	dropped int64
 	// pages are the blocks of large iterables.
@@ -58,12 +60,16 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 		if a.reader != nil {
 			a.reader.Close()
 		}
+		a.sides.release()
 		if err != nil {
 			a.s.failures.Add(1)
 			a.discard()
 		}
 	}()
 	a.open()
+	if err := a.expireSides(); err != nil {
+		return nil, err
+	}
 	res = &result{record: a.record}
 	switch a.s.plan.Kind {
 	case plan.Impulse:
@@ -174,6 +180,7 @@ func (a *attempt) close() error {
 
 // discard drops the blocks of a failed attempt.
 func (a *attempt) discard() {
+	a.keepSides()
 	ids := a.pages
 	for _, o := range a.record.Outputs {
 		ids = append(ids, o.Block.ID)

@@ -31,6 +31,9 @@ type ExecutorOptions struct {
 	// TempDir.
 	GroupMemory int64
 	TempDir     string
+	// SideMemory is how many bytes the indexes of side inputs may take; what is
+	// more goes to rows.
+	SideMemory int64
 	// BlockBytes is the size at which a block is closed; 0: the product's.
 	BlockBytes int
 	// Durable jobs can be recovered from what their records leave in the store.
@@ -48,7 +51,7 @@ type Executor struct{ r *runner }
 func NewExecutor(o ExecutorOptions) (*Executor, error) {
 	r := &runner{
 		job: o.Job, log: o.Log, plan: o.Plan, shards: o.Shards, blocks: newBlocks(o.Spool, o.BlockBytes), store: o.Store,
-		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory, durable: o.Durable,
+		workers: o.Workers, now: o.Now, tempDir: o.TempDir, memory: o.GroupMemory, sides: newSideRoom(o.SideMemory, nil), durable: o.Durable,
 	}
 	if err := r.prepare(o.Job); err != nil {
 		return nil, err
@@ -97,7 +100,14 @@ func (x *Executor) Attempt(ev core.StartBundle, tell func(core.Event)) *Attempt 
 
 // Durable must be called with every record that has been applied to the store,
 // before the core hears of it.
-func (x *Executor) Durable(r *commit.Record) { x.r.routeSides(r) }
+func (x *Executor) Durable(r *commit.Record) {
+	x.r.routeSides(r)
+	x.r.blocks.drop(r.Freed...)
+}
+
+// FinishSides gives back the side inputs of a stage that is done. What it
+// returns, if anything, is to be applied to the store.
+func (x *Executor) FinishSides(stage int) (*commit.Record, error) { return x.r.finishSides(stage) }
 
 // Block returns the bytes of a block of the job.
 func (x *Executor) Block(id uint64) ([]byte, error) { return x.r.blocks.get(id) }

@@ -80,6 +80,9 @@ type Options struct {
 	Logs *logbook.Book
 	// WorkerLog gets what workers log, too, as far as its level goes; may be nil.
 	WorkerLog *slog.Logger
+	// Scratch opens a store for what does not fit in memory and need not survive
+	// the process; nil: it is in memory.
+	Scratch func() (store.Store, error)
 	// Core and Plan override what the scheduler and the planner do; tests use
 	// them to force strategies, shard counts and bundle shapes.
 	Core core.Config
@@ -105,6 +108,7 @@ type Manager struct {
 	ctx  context.Context
 	// journal of a durable manager, else nil.
 	journal *journal
+	sides   *sideRoom
 	// origin is Options.Origin until a job has begun from it.
 	origin *Origin
 }
@@ -126,7 +130,7 @@ func NewManager(o Options) *Manager {
 	if o.Logs == nil {
 		o.Logs, _ = logbook.Open(logbook.Options{Log: o.Log}) // nothing to fail in memory
 	}
-	m := &Manager{opts: o, jobs: map[string]*Job{}, origin: o.Origin}
+	m := &Manager{opts: o, jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideInputs, o.Scratch), origin: o.Origin}
 	if o.Durable {
 		m.journal = &journal{store: o.Store}
 	}
@@ -276,7 +280,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
+		return m.sides.close()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

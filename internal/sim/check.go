@@ -14,7 +14,6 @@ type checks struct {
 	notes   map[*node][]elem
 	panes   map[string]*pane // the last of each stage, key and window
 	dropped map[*node]int64  // elements that came too late, by node
-	sides   map[uint64]bool  // blocks of side inputs: they stay
 	// seen are all panes, and all that check nodes have seen, as texts that do
 	// not depend on how bundles were made: what metamorphic runs compare.
 	seen map[string]int
@@ -45,7 +44,7 @@ func (w *world) checkMarks() {
 func (w *world) durable(t *task) {
 	c := &w.checks
 	if c.notes == nil {
-		c.notes, c.panes, c.dropped, c.sides = map[*node][]elem{}, map[string]*pane{}, map[*node]int64{}, map[uint64]bool{}
+		c.notes, c.panes, c.dropped = map[*node][]elem{}, map[string]*pane{}, map[*node]int64{}
 		c.seen = map[string]int{}
 	}
 	for _, n := range t.notes {
@@ -56,9 +55,6 @@ func (w *world) durable(t *task) {
 	}
 	s := w.plan.Stages[t.ev.Stage]
 	for _, o := range t.record.Outputs {
-		if s.Outputs[o.Port].Consumers[o.Consumer].Side >= 0 {
-			c.sides[o.Block.ID] = true
-		}
 		if mark := w.marks[s.Index]; o.Block.Min < mark && !w.pipe.late && s.Kind != plan.Group {
 			w.fail("bundle %d of %s put out timestamp %d behind its output watermark %d", t.ev.Bundle, s.Name, int64(o.Block.Min), int64(mark))
 		}
@@ -222,8 +218,8 @@ func (w *world) checkEnd() {
 			w.compare(n, w.checks.notes[n])
 		}
 	}
-	if n := w.spool.Stats().Blocks; n != len(w.checks.sides) {
-		w.fail("%d blocks are left, of which %d are of side inputs", n, len(w.checks.sides))
+	if n := w.spool.Stats().Blocks; n != 0 {
+		w.fail("%d blocks are left", n)
 	}
 	w.checkStore()
 }
@@ -305,7 +301,7 @@ func (w *world) checkStore() {
 	defer r.Close()
 	for _, s := range w.plan.Stages {
 		for _, t := range []keyspace.Table{keyspace.TimerTable, keyspace.EventIndex, keyspace.ProcessingIndex, keyspace.TimerHoldIndex,
-			keyspace.ReduceTable, keyspace.HoldTable, keyspace.HoldIndex, keyspace.StateTable} {
+			keyspace.ReduceTable, keyspace.HoldTable, keyspace.HoldIndex, keyspace.StateTable, keyspace.SideInputTable} {
 			if t == keyspace.StateTable && !(s.Streaming && w.stageNode(s).in[0].w.kind != global) {
 				continue // it goes with the job
 			}

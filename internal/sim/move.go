@@ -7,7 +7,6 @@ import (
 
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
-	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
 // move ends the process, like restart, and begins another job from a snapshot of
@@ -60,27 +59,12 @@ func (w *world) carryOver() error {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := w.open(); err != nil {
-		return err
-	}
-	return w.countSides()
+	return w.open()
 }
 
 // keep makes a store and a spool.
 func (w *world) keep() (err error) {
 	w.store = store.NewMem()
 	w.spool, err = spool.Open(spool.Options{Dir: w.dir, MemoryBudget: w.cfg.spoolMemory})
-	return err
-}
-
-// countSides finds the blocks of side inputs, which have new names.
-func (w *world) countSides() error {
-	view := w.store.Snapshot()
-	defer view.Close()
-	saved, err := table.NewRecords(w.job).Load(view)
-	w.checks.sides = map[uint64]bool{}
-	for _, side := range saved.Sides {
-		w.checks.sides[side.Block] = true
-	}
 	return err
 }

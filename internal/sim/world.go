@@ -126,7 +126,7 @@ func (w *world) open() error {
 	var err error
 	w.exec, err = job.NewExecutor(job.ExecutorOptions{
 		Job: w.job, Log: slog.New(logged{w}), Plan: w.plan, Store: w.store, Spool: w.spool, Workers: all, Shards: w.cfg.shards,
-		GroupMemory: w.cfg.groupMemory, TempDir: w.dir, Now: func() int64 { return w.now }, BlockBytes: w.cfg.blockBytes, Durable: w.cfg.durable,
+		GroupMemory: w.cfg.groupMemory, SideMemory: w.cfg.sideMemory, TempDir: w.dir, Now: func() int64 { return w.now }, BlockBytes: w.cfg.blockBytes, Durable: w.cfg.durable,
 	})
 	if err != nil {
 		return err
@@ -288,6 +288,8 @@ func (w *world) step(ev core.Event) {
 			if err := w.last[e.Bundle].a.Finalize(context.Background()); err != nil {
 				w.fail("finalize bundle %d: %v", e.Bundle, err)
 			}
+		case core.SidesDone:
+			w.finishSides(e.Stage)
 		case core.DropBlocks:
 			w.exec.Drop(e.IDs...)
 		case core.WakeAt:
@@ -313,6 +315,19 @@ func (w *world) answer() {
 	w.step(ev)
 	if _, split := ev.(core.Split); !split && w.rng.IntN(6) == 0 {
 		w.stale = append(w.stale, ev)
+	}
+}
+
+// finishSides gives back the side inputs of a stage that is done.
+func (w *world) finishSides(stage int) {
+	w.tracef("core: the side inputs of stage %d are done", stage)
+	rec, err := w.exec.FinishSides(stage)
+	if err == nil && rec != nil {
+		err = w.store.Apply(w.records.Append(nil, rec), false)
+		w.exec.Durable(rec)
+	}
+	if err != nil {
+		w.fail("finish side inputs: %v", err)
 	}
 }
 

@@ -65,9 +65,19 @@ type Record struct {
 	Taken []Item // used up
 	Put   []Item // new: residuals, and outputs for the main inputs of consumers
 	Sides []Side // outputs for side inputs
-	Marks []Mark // that have changed since the record before
+	// Forgotten are blocks of side inputs that nobody reads any more, Freed all
+	// blocks that can go once the record is durable, besides those Taken.
+	Forgotten []Side
+	Freed     []uint64
+	Marks     []Mark // that have changed since the record before
 	// Split: the record is not the bundle's effect but that of a split, which
 	// replaces its input by what it keeps and what others get.
 	Split    bool
 	Finalize bool // the SDK wants to hear of the durable commit
+}
+
+// Forget notes that a block of a side input is not read any more.
+func (r *Record) Forget(s Side) {
+	r.Forgotten = append(r.Forgotten, s)
+	r.Freed = append(r.Freed, s.Block)
 }

@@ -231,6 +231,7 @@ func (c *Core) advance() {
 	if c.done {
 		return
 	}
+	c.finishSides()
 	if len(c.bundles) == 0 {
 		if c.complete() {
 			c.finish(Finish{Drained: c.draining})
@@ -256,11 +257,16 @@ func (c *Core) refresh() {
 // complete says whether the job has nothing left to do.
 func (c *Core) complete() bool {
 	for _, s := range c.stages {
-		if s.pending() || c.marks.Input(s.plan.Index) < timestamp.Max || s.timersLeft() {
+		if !c.over(s) {
 			return false
 		}
 	}
 	return true
+}
+
+// over says whether a stage has nothing left to do.
+func (c *Core) over(s *stage) bool {
+	return !s.pending() && c.marks.Input(s.plan.Index) >= timestamp.Max && !s.timersLeft()
 }
 
 // finish ends the job: what runs is aborted.

@@ -122,6 +122,8 @@ type (
 	Finalize struct{ Bundle uint64 }
 	// DropBlocks frees blocks that no bundle needs any more.
 	DropBlocks struct{ IDs []uint64 }
+	// SidesDone: the stage is done, and so are its side inputs.
+	SidesDone struct{ Stage int }
 	// WakeAt asks for a ClockAdvanced at a time, Unix ms. Only the last counts.
 	WakeAt struct{ AtMS int64 }
 	// Finish ends the job. Err is empty when it is done.
@@ -141,5 +143,6 @@ func (NextTestEvent) effect() {}
 func (AbortBundle) effect()   {}
 func (Finalize) effect()      {}
 func (DropBlocks) effect()    {}
+func (SidesDone) effect()     {}
 func (WakeAt) effect()        {}
 func (Finish) effect()        {}

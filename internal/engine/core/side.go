@@ -93,6 +93,16 @@ func (c *Core) sidesReady(s *stage, end timestamp.Time) bool {
 	return true
 }
 
+// finishSides tells of the stages that are done and had side inputs.
+func (c *Core) finishSides() {
+	for _, s := range c.stages {
+		if len(s.sides) > 0 && !s.sidesDone && c.over(s) {
+			s.sidesDone = true
+			c.emit(SidesDone{Stage: s.plan.Index})
+		}
+	}
+}
+
 // ready says whether an item may be processed now.
 func (c *Core) ready(s *stage, it *item) bool {
 	rests := it.ReadyMS > c.now && !c.truncates(s, it)

@@ -32,6 +32,8 @@ type stage struct {
 	plan   *plan.Stage
 	shards []shard
 	sides  []side
+	// sidesDone: they have been told to be.
+	sidesDone bool
 	// producers are the stages that the main input comes from.
 	producers []int
 	queued    int64 // elements in queues

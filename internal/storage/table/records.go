@@ -52,6 +52,10 @@ func (t *Records) item(it *commit.Item) []byte {
 	return keyspace.AppendUint64(keyspace.Shard(t.job, keyspace.QueueTable, it.Stage, it.Shard), it.Seq)
 }
 
+func (t *Records) side(s *commit.Side) []byte {
+	return keyspace.AppendUint64(keyspace.Shard(t.job, keyspace.SideInputTable, s.Stage, s.Input), s.Seq)
+}
+
 func (t *Records) own(stage, shard int, row byte) []byte {
 	return append(keyspace.Shard(t.job, keyspace.CoreTable, stage, shard), row)
 }
@@ -66,9 +70,11 @@ func (t *Records) Append(ops []keyspace.Op, r *commit.Record) []keyspace.Op {
 	for i := range r.Put {
 		set(t.item(&r.Put[i]), appendItem(nil, &r.Put[i]))
 	}
-	for _, s := range r.Sides {
-		key := keyspace.Shard(t.job, keyspace.SideInputTable, s.Stage, s.Input)
-		set(keyspace.AppendUint64(key, s.Seq), binary.AppendUvarint(nil, s.Block))
+	for i := range r.Sides {
+		set(t.side(&r.Sides[i]), binary.AppendUvarint(nil, r.Sides[i].Block))
+	}
+	for i := range r.Forgotten {
+		ops = append(ops, keyspace.Op{Kind: keyspace.Delete, Key: t.side(&r.Forgotten[i])})
 	}
 	for _, s := range r.Shards {
 		set(t.own(r.Stage, s.Shard, rowShard), appendShard(nil, &s))

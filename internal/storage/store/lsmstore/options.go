@@ -20,6 +20,9 @@ type Options struct {
 	// MemoryBudget is about how many bytes of memory the store may take; 0 is
 	// DefaultMemory, and less than MinMemory counts as that.
 	MemoryBudget int64
+	// Scratch: what is in the store need not survive the process, so there is no
+	// log.
+	Scratch bool
 	// FS is the file system; nil is the machine's.
 	FS vfs.FS
 	// Log hears of failures in the background; nil is slog.Default.
@@ -97,6 +100,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       l0Files,
+		DisableWAL:                  o.Scratch,
 		MaxOpenFiles:                openFilesMax,
 		FlushDelayDeleteRange:       flushDelay,
 		BytesPerSync:                syncBytes,

@@ -27,6 +27,7 @@ type config struct {
 	records int
 	quota   int // kills
 	disk    bool
+	moveOn  bool // the snapshot drill
 }
 
 func flags() config {
@@ -44,6 +45,7 @@ func flags() config {
 	flag.IntVar(&c.records, "records", 200_000, "records of a KiB in the shuffle of a round")
 	flag.IntVar(&c.quota, "kills-per-round", 25, "kills after which a round may end in peace")
 	flag.BoolVar(&c.disk, "disk", true, "end with a full disk, where a file system of limited size can be mounted")
+	flag.BoolVar(&c.moveOn, "snapshot", false, "the snapshot drill: a changed pipeline goes on from a snapshot of the streaming job")
 	flag.Parse()
 	if c.ci {
 		c.ids, c.records, c.quota, c.workers = 1500, 20_000, c.kills, 1
@@ -78,9 +80,12 @@ func run(c config) error {
 		return err
 	}
 	defer s.close()
-	if c.before != "" {
+	switch {
+	case c.before != "":
 		err = s.upgrade(ctx)
-	} else {
+	case c.moveOn:
+		err = s.moveOn(ctx)
+	default:
 		err = s.rounds(ctx)
 		if err == nil && c.disk {
 			err = s.fullDisk(ctx)

@@ -14,9 +14,10 @@ def main():
   parser.add_argument('--pause', type=float, required=True, help='seconds that it waits then')
   parser.add_argument('--alarm', type=float, required=True, help='seconds until timers in processing time fire')
   parser.add_argument('--out', required=True, help='folder for the result')
+  parser.add_argument('--changed', action='store_true', help='the pipeline as somebody has worked on it')
   args, rest = parser.parse_known_args()
   pipeline = beam.Pipeline(options=PipelineOptions(rest, streaming=True, allow_unsafe_triggers=True))
-  crash_stream.build(pipeline, args.count, args.seed, args.batch, args.pause, args.alarm, args.out)
+  crash_stream.build(pipeline, args.count, args.seed, args.batch, args.pause, args.alarm, args.out, args.changed)
   # The runner that has been asked may be dead by now: ask it for nothing more.
   print(pipeline.run()._job_id)
 

@@ -51,13 +51,14 @@ type Env struct {
 }
 
 type grammar struct {
-	Serve   serveCmd   `cmd:"" help:"Run the job server."`
-	Run     runCmd     `cmd:"" help:"Run a pipeline: start a runner, add the SDK's flags to a command, wait for the result."`
-	Jobs    jobsCmd    `cmd:"" help:"List, describe and cancel jobs."`
-	Logs    logsCmd    `cmd:"" help:"Print what a job's workers logged."`
-	Metrics metricsCmd `cmd:"" help:"Print a job's metrics."`
-	Plan    planCmd    `cmd:"" help:"Print the execution plan of a job or of a pipeline file."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the job server."`
+	Run      runCmd      `cmd:"" help:"Run a pipeline: start a runner, add the SDK's flags to a command, wait for the result."`
+	Jobs     jobsCmd     `cmd:"" help:"List, describe and cancel jobs."`
+	Logs     logsCmd     `cmd:"" help:"Print what a job's workers logged."`
+	Metrics  metricsCmd  `cmd:"" help:"Print a job's metrics."`
+	Plan     planCmd     `cmd:"" help:"Print the execution plan of a job or of a pipeline file."`
+	Snapshot snapshotCmd `cmd:"" help:"Take snapshots of jobs, from which others begin."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // clientFlags are the flags of every command that asks a server.

@@ -50,6 +50,11 @@ func (c *client) post(ctx context.Context, path string, v any) error {
 func (c *client) ask(ctx context.Context, method, path string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	return c.wait(ctx, method, path, v)
+}
+
+// wait is ask for what may take its time.
+func (c *client) wait(ctx context.Context, method, path string, v any) error {
 	body, err := c.send(ctx, method, path)
 	if err != nil {
 		return err

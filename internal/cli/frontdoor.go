@@ -16,6 +16,7 @@ import (
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/pharos-beam/pharos/internal/harness/docker"
+	"github.com/pharos-beam/pharos/internal/job"
 	"github.com/pharos-beam/pharos/internal/server"
 	"github.com/pharos-beam/pharos/internal/server/api"
 	"github.com/pharos-beam/pharos/internal/server/artifact"
@@ -39,6 +40,7 @@ type Config struct {
 	ClientTimeout         time.Duration // how long such jobs wait for their worker services
 	KeepJobs              int           // how many jobs that have ended are kept; 0 is the default
 	KeepFor               time.Duration // and for how long at most; 0 is no limit
+	Origin                *job.Origin   // the snapshot that the first job begins from; nil: none
 	Memory                int64         // bytes of memory that the process may take
 	Disk                  int64         // bytes of element data kept on disk; 0 is no limit
 	Overrides             map[string]string

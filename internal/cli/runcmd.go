@@ -20,7 +20,8 @@ type runCmd struct {
 	SDK         string        `help:"SDK of the command: python, java, go or node. By default it is recognised." enum:",python,java,go,node" default:"" placeholder:"NAME"`
 	Progress    string        `help:"Show progress: ${enum}. auto shows it on a terminal." enum:"auto,on,off" default:"auto"`
 	DrainAfter  time.Duration `help:"Drain each job after it has run for so long, like 30s: sources end, windows close, and the job is DRAINED." placeholder:"TIME"`
-	Cmd         []string      `arg:"" name:"command" passthrough:"" help:"The command, after --."`
+	originFlags `embed:""`
+	Cmd         []string `arg:"" name:"command" passthrough:"" help:"The command, after --."`
 	runnerFlags `embed:"" set:"level=warn" set:"workerlogs=off"`
 }
 
@@ -63,7 +64,7 @@ func (c *runCmd) Run(env *Env) error {
 	defer remove()
 	out := newScreen(env.Stderr, c.Progress)
 	cfg := c.config(&Env{Stderr: out, Version: env.Version})
-	cfg.Host, cfg.Dir = "127.0.0.1", dir
+	cfg.Host, cfg.Dir, cfg.Origin = "127.0.0.1", dir, c.origin("")
 	d, err := open(cfg, env.NewEngine)
 	if err != nil {
 		return &exitError{exitNoRunner, fmt.Errorf("the runner cannot start: %w", err)}

@@ -61,6 +61,10 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	tuneGC(shares.Heap - unseen)
 	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
 	workers := fnapi.NewServer(net)
+	snapshots := ""
+	if c.Durable {
+		snapshots = filepath.Join(c.Dir, snapshotsName)
+	}
 	workers.SetEndpoint(c.Endpoint)
 	c.Docker.Log = c.Log
 	containers := docker.New(c.Docker)
@@ -73,7 +77,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, Memory: shares, Scratch: scratch, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
-		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor,
+		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor, Snapshots: snapshots, Origin: c.Origin,
 		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog,
 	})
 	return &Engine{
@@ -173,6 +177,8 @@ func translate(err error) error {
 		return known{err, server.ErrNotFound}
 	case errors.Is(err, job.ErrState):
 		return known{err, server.ErrState}
+	case errors.Is(err, job.ErrSnapshot):
+		return known{err, server.ErrSnapshot}
 	}
 	return err
 }

@@ -88,7 +88,8 @@ type serveCmd struct {
 	KeepFor       time.Duration `help:"Forget jobs that ended longer ago than this, like 72h. By default only their number counts." placeholder:"TIME"`
 	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
-	UntilEOF      bool          `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
+	originFlags   `embed:""`
+	UntilEOF      bool `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
 	runnerFlags   `embed:"" set:"level=info" set:"workerlogs=warn"`
 }
 
@@ -133,7 +134,7 @@ func (c *serveCmd) Run(env *Env) error {
 		return err
 	}
 	defer release()
-	cfg.Dir = dir
+	cfg.Dir, cfg.Origin = dir, c.origin(dir)
 	d, err := open(cfg, env.NewEngine)
 	if err != nil {
 		return err

@@ -53,7 +53,8 @@ type manifest struct {
 }
 
 const (
-	snapshotSuffix  = ".snapshot"
+	// SnapshotSuffix is what the names of the files end with.
+	SnapshotSuffix  = ".snapshot"
 	snapshotNameMax = 100
 )
 
@@ -70,7 +71,7 @@ func (m *Manager) snapshotPath(name string) (string, error) {
 	case len(name) > snapshotNameMax || !snapshotName.MatchString(name):
 		return "", fmt.Errorf("%w: %q is no name: letters, digits, dots, hyphens and underscores, at most %d", ErrSnapshot, name, snapshotNameMax)
 	}
-	return filepath.Join(m.opts.Snapshots, name+snapshotSuffix), nil
+	return filepath.Join(m.opts.Snapshots, name+SnapshotSuffix), nil
 }
 
 // TakeSnapshot writes down where a job stands after its last commit. An empty
@@ -102,6 +103,10 @@ func (m *Manager) TakeSnapshot(ctx context.Context, id, name string, after After
 	if err := j.takeSnapshot(ctx, path, after); err != nil {
 		return nil, fmt.Errorf("snapshot of job %s: %w", id, err)
 	}
+	if after == Stop {
+		for range j.Events(ctx) { // until it has ended
+		}
+	}
 	return openSnapshot(path)
 }
 
@@ -120,7 +125,7 @@ func (m *Manager) Snapshots() ([]*Snapshot, error) {
 	}
 	var all []*Snapshot
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), snapshotSuffix) {
+		if !strings.HasSuffix(f.Name(), SnapshotSuffix) {
 			continue
 		}
 		s, err := openSnapshot(filepath.Join(m.opts.Snapshots, f.Name()))
@@ -177,7 +182,7 @@ func describeSnapshot(path string, f *snapshot.File) (*Snapshot, error) {
 		return nil, fmt.Errorf("snapshot %s: its manifest cannot be read (%v)", path, err)
 	}
 	return &Snapshot{
-		Name: strings.TrimSuffix(filepath.Base(path), snapshotSuffix), Path: path, Bytes: f.Size(),
+		Name: strings.TrimSuffix(filepath.Base(path), SnapshotSuffix), Path: path, Bytes: f.Size(),
 		Job: m.Job, JobName: m.JobName, Created: m.Created, Layout: m.Layout, Content: m.Content,
 	}, nil
 }

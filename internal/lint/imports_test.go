@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"storage/spool":           {"model/"},
 	"storage/shuffle":         {"model/"},
 	"storage/datadir":         {},
+	"storage/snapshot":        {},
 	"harness/":                {"model/", "harness/"},
 	"failpoint":               {},
 	"memory":                  {},

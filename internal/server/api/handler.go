@@ -26,6 +26,13 @@ import (
 //	POST /api/jobs/{id}/cancel
 //	POST /api/jobs/{id}/drain
 //
+// and, of a server that keeps data,
+//
+//	POST   /api/jobs/{id}/snapshots     ?name=NAME&after=stop|drain
+//	GET    /api/snapshots
+//	GET    /api/snapshots/{name}
+//	DELETE /api/snapshots/{name}
+//
 // An error is {"error": "…"} with a fitting status.
 func Handler(jobs server.Jobs, version string) http.Handler {
 	h := &handler{jobs: jobs}
@@ -53,6 +60,7 @@ func Handler(jobs server.Jobs, version string) http.Handler {
 		j.Drain()
 		writeJSON(w, http.StatusOK, summarize(j))
 	}))
+	h.snapshots(mux)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, errorView{"there is nothing at this address"})
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,6 +20,15 @@ const (
 	hitsMax   = 20               // the hit at which a failpoint of the commit path ends the runner
 )
 
+// runningPoints come while jobs run.
+var runningPoints = []failpoint.Name{
+	failpoint.BlocksSync, failpoint.BlocksSynced, failpoint.Apply, failpoint.Applied, failpoint.Drop,
+	failpoint.Recover, failpoint.Recovered, failpoint.EntryWrite, failpoint.EntryWritten,
+}
+
+// roundPoints come in a round. Those of snapshots come in the snapshot drill.
+var roundPoints = append(slices.Clone(runningPoints), failpoint.Seal, failpoint.Sealed)
+
 // failpoints chooses failpoints: each before any a second time.
 type failpoints struct {
 	rng   *rand.Rand
@@ -27,10 +37,7 @@ type failpoints struct {
 }
 
 func newFailpoints(rng *rand.Rand) *failpoints {
-	f := &failpoints{rng: rng, names: []failpoint.Name{
-		failpoint.BlocksSync, failpoint.BlocksSynced, failpoint.Apply, failpoint.Applied, failpoint.Drop,
-		failpoint.Recover, failpoint.Recovered, failpoint.EntryWrite, failpoint.EntryWritten,
-	}}
+	f := &failpoints{rng: rng, names: slices.Clone(runningPoints)}
 	rng.Shuffle(len(f.names), func(i, j int) { f.names[i], f.names[j] = f.names[j], f.names[i] })
 	return f
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pharos-beam/pharos/internal/failpoint"
 )
 
 // examplesMax is how many wrong lines a report shows.
@@ -173,7 +171,7 @@ func (r *report) verdict() error {
 		errs = append(errs, fmt.Errorf("%d duplicates and %d losses", r.duplicates, r.losses))
 	}
 	if r.kills() >= coverageKills {
-		for _, name := range failpoint.Names() {
+		for _, name := range roundPoints {
 			if r.deaths[string(name)] == 0 {
 				errs = append(errs, fmt.Errorf("failpoint %s was never reached", name))
 			}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/pharos-beam/pharos/internal/failpoint"
 )
 
 // moveOn has the streaming job stopped at a snapshot, and a changed pipeline go on from it. Both together must come to what
@@ -43,7 +45,7 @@ func (s *suite) moveOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.restart("") // a snapshot outlives the runner
+	s.restart(fmt.Sprintf("%s:1", failpoint.Restore)) // a snapshot outlives the runner, which dies again while it reads it
 	next := *t
 	next.name, next.id = t.name+"-changed", ""
 	next.argv = append(append([]string{}, t.argv...), "--job_name="+next.name, "--changed", "--from_snapshot=last")
@@ -53,6 +55,9 @@ func (s *suite) moveOn(ctx context.Context) error {
 		return err
 	}
 	s.tasks = []*task{&next}
+	if err := s.up(ctx); err != nil { // after the failpoint
+		return err
+	}
 	s.report.note("The first job has put out %d of %d ids, and the changed one the others.", before, t.inputs)
 	if err := s.finish(ctx); err != nil {
 		return fmt.Errorf("from the snapshot: %w", err)

@@ -47,12 +47,17 @@ const (
 	Recover Name = "recover"
 	// Recovered: one of the jobs is about to go on.
 	Recovered Name = "recovered"
+	// Restore: what a job begins with is in the store, and is not its own yet.
+	Restore Name = "restore"
+	// Restored: it is.
+	Restored Name = "restored"
 )
 
 // Names are all places.
 func Names() []Name {
 	return []Name{
 		EntryWrite, EntryWritten, BlocksSync, BlocksSynced, Apply, Applied, Drop, Seal, Sealed, Recover, Recovered,
+		Restore, Restored,
 	}
 }
 

@@ -36,10 +36,11 @@ type durableRig struct {
 	// clientTimeout is how long jobs wait for their worker services.
 	clientTimeout time.Duration
 	keepFor       time.Duration
+	snapshots     string // their folder
 }
 
 func newDurableRig(t *testing.T) *durableRig {
-	r := &durableRig{rig: newServices(t), dir: t.TempDir(), kv: store.NewMem()}
+	r := &durableRig{rig: newServices(t), dir: t.TempDir(), kv: store.NewMem(), snapshots: t.TempDir()}
 	r.open()
 	t.Cleanup(func() {
 		r.close()
@@ -55,7 +56,7 @@ func (r *durableRig) open() {
 		r.t.Fatal(err)
 	}
 	o := r.options(r.sp, r.kv)
-	o.Durable, o.ClientTimeout, o.KeepFor = true, r.clientTimeout, r.keepFor
+	o.Durable, o.ClientTimeout, o.KeepFor, o.Snapshots = true, r.clientTimeout, r.keepFor, r.snapshots
 	r.m = job.NewManager(o)
 	if err := r.m.Recover(); err != nil {
 		r.t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/commit"
+	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/plan"
 	"github.com/pharos-beam/pharos/internal/plan/layout"
@@ -86,12 +87,14 @@ func (j *Job) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Restore)
 	j.mu.Lock()
 	j.origin.Restored = true
 	j.mu.Unlock()
 	if err := j.save(true); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Restored)
 	for _, text := range r.lost {
 		j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, "left behind: "+text)
 	}

@@ -180,35 +180,35 @@ func (m *matcher) missing(name string) string {
 
 // keyed finds the stage for state, timers and what is grouped or sorted.
 func (m *matcher) keyed(s *Stage, c *Content, t *Target) {
-	all := c.keyed()
-	if all.Count == 0 {
-		if len(t.Stages) == 1 && m.now.Stages[t.Stages[0]].Keyed {
-			t.Keyed = t.Stages[0]
-		}
-		return
-	}
-	name := s.Takers[0]
-	has := fmt.Sprintf("%s that %q keeps", all.text("row"), name)
+	name, all := s.Takers[0], c.keyed()
 	i, ok := m.at[m.rename(name)]
-	if !ok {
-		m.lose("%s: %s", has, m.missing(name))
-		return
+	why := m.missing(name)
+	if ok {
+		why = m.otherKeys(s, &m.now.Stages[i])
 	}
-	is := &m.now.Stages[i]
+	switch {
+	case why == "":
+		t.Keyed = i
+		m.cells(s, c, &m.now.Stages[i], t)
+		m.grouped(s, c, &m.now.Stages[i], t)
+	case all.Count > 0:
+		m.lose("%s that %q keeps: %s", all.text("row"), name, why)
+	}
+}
+
+// otherKeys says why what a stage keeps by key is not for another one.
+func (m *matcher) otherKeys(s, is *Stage) string {
 	switch {
 	case is.Kind != s.Kind:
-		m.lose("%s: it has become another kind of transform", has)
+		return "it has become another kind of transform"
 	case !is.Keyed:
-		m.lose("%s: it has no state and no timers in the new pipeline", has)
+		return "it has no state and no timers in the new pipeline"
 	case !m.fits(s.Key, is.Key):
-		m.lose("%s: its keys were encoded as %s and are now %s", has, s.Key.Exact, is.Key.Exact)
+		return fmt.Sprintf("its keys were encoded as %s and are now %s", s.Key.Exact, is.Key.Exact)
 	case !m.fits(s.Window, is.Window):
-		m.lose("%s: its windows were encoded as %s and are now %s", has, s.Window.Exact, is.Window.Exact)
-	default:
-		t.Keyed = i
-		m.cells(s, c, is, t)
-		m.grouped(s, c, is, t)
+		return fmt.Sprintf("its windows were encoded as %s and are now %s", s.Window.Exact, is.Window.Exact)
 	}
+	return ""
 }
 
 // cells compares states and timers one by one.

@@ -50,12 +50,15 @@ stream: ## a Python pipeline without an end: watch it for SECONDS (20), then it 
 stream-go: ## the same in Go
 	scripts/stream.sh go $(SECONDS)
 
-.PHONY: crash upgrade-drill
+.PHONY: crash upgrade-drill snapshot-drill
 crash: ## kill runners and workers, compare what comes out (ARGS="--kills 200 --seed 7"); see docs/durability.md
 	scripts/setup-crash.sh
 	$(GO) run ./crash $(ARGS)
 upgrade-drill: ## a job of the commit before is taken over by this one
 	scripts/upgrade-drill.sh
+snapshot-drill: build ## a changed pipeline goes on from a snapshot of a stream; see docs/snapshots.md
+	scripts/setup-python.sh
+	$(GO) run ./crash --snapshot --ci
 
 .PHONY: bench
 bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")

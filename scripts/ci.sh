@@ -7,7 +7,7 @@ export PHAROS_CACHE=${PHAROS_CACHE:-$PWD/.cache}
 
 # The three targets that read what comes from outside get a minute each, the others a few seconds.
 minute='^Fuzz(Scan|Validate|Data)$'
-others='^Fuzz(ScanGenerated|SkipGenerated|Skip|Add|Decode|DecodeInterval|Build|Parse|CorruptState|OrderedListAppend)$'
+others='^Fuzz(ScanGenerated|SkipGenerated|Skip|Add|Decode|DecodeInterval|Build|Open|Parse|CorruptState|OrderedListAppend)$'
 
 setup() {
   scripts/setup-python.sh & local python=$!
@@ -27,6 +27,7 @@ fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "
 demo() { scripts/demo.sh; }
 crash() { scripts/setup-crash.sh && go run ./crash --kills 8 --ci; }
 upgrade() { scripts/upgrade-drill.sh; }
+snapshot() { go run ./crash --snapshot --ci; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
 kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
 python() { kit python; }
@@ -41,7 +42,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade python java-runner java typescript go-slice xlang})
+phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade snapshot python java-runner java typescript go-slice xlang})
 summary=""
 failed=0
 began=$SECONDS

@@ -1,21 +1,26 @@
 package job_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/job"
+	"github.com/pharos-beam/pharos/internal/model/coder"
+	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/model/urn"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
 	"github.com/pharos-beam/pharos/internal/plan/plantest"
@@ -243,4 +248,103 @@ func TestJobInMemoryBeginsFromSnapshot(t *testing.T) {
 	if st, text := r.end(id); st != jobpb.JobState_DONE || len(again.got) != 3 {
 		t.Errorf("the second job is %v: %s; collected %v", st, text, again.got)
 	}
+}
+
+// The values of a large group stay with the runner, and an element has only
+// their names. It finds them in the next job, and in one that begins from that.
+func TestLargeGroupInSnapshot(t *testing.T) {
+	r := newDurableRig(t)
+	values := [][]byte{make([]byte, 100_000), make([]byte, 200_000)}
+	build := func() *pipepb.Pipeline {
+		p := plantest.New()
+		for _, env := range p.Components.Environments {
+			env.Capabilities = append(env.Capabilities, urn.CoderStateBackedIterable)
+		}
+		groups := p.Runner("group", urn.GroupByKey, "gkv", p.ParDo("make", "a", p.Impulse("impulse"), "kv"))
+		p.ParDo("read", "a", groups, "bytes")
+		r.attach(p.Pipeline)
+		return p.Pipeline
+	}
+	hung := make(chan struct{}, 1)
+	hang := func(b *fakesdk.Bundle, _ []byte) error {
+		hung <- struct{}{}
+		return fakesdk.Hang(b)
+	}
+	var got int
+	read := func(b *fakesdk.Bundle, token []byte) error {
+		for next := []byte(nil); ; {
+			resp, err := b.State(&fnpb.StateRequest{
+				StateKey: &fnpb.StateKey{Type: &fnpb.StateKey_Runner_{Runner: &fnpb.StateKey_Runner{Key: token}}},
+				Request:  &fnpb.StateRequest_Get{Get: &fnpb.StateGetRequest{ContinuationToken: next}},
+			})
+			if err != nil || resp.GetError() != "" {
+				return fmt.Errorf("read pages: %v %s", err, resp.GetError())
+			}
+			got += len(resp.GetGet().GetData())
+			if next = resp.GetGet().GetContinuationToken(); len(next) == 0 {
+				return nil
+			}
+		}
+	}
+	process := func(with func(*fakesdk.Bundle, []byte) error) func(*fakesdk.Bundle) error {
+		return func(b *fakesdk.Bundle) error {
+			item, err := b.Next()
+			if err != nil {
+				return err
+			}
+			if b.Descriptor.GetTransforms()["make"] != nil {
+				for _, v := range values {
+					e := append(coder.AppendHeader(nil, timestamp.Min, nil, 1, coder.NoFiring), 1, 'k')
+					if err := b.Emit(b.Sinks[0], append(coder.AppendVarint(e, uint64(len(v))), v...)); err != nil {
+						return err
+					}
+				}
+			} else if err := with(b, item.Data[len(item.Data)-int(tokenLength(item.Data)):]); err != nil {
+				return err
+			}
+			_, err = b.Next()
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		}
+	}
+	submit := func(with func(*fakesdk.Bundle, []byte) error, snapshot string) string {
+		r.pool.mu.Lock()
+		r.pool.config = fakesdk.Config{Process: process(with)}
+		r.pool.mu.Unlock()
+		o, _ := structpb.NewStruct(map[string]any{"beam:option:from_snapshot:v1": snapshot})
+		j, err := r.m.Prepare(t.Context(), &jobpb.PrepareJobRequest{JobName: "test", Pipeline: build(), PipelineOptions: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.m.Run(t.Context(), j.ID()); err != nil {
+			t.Fatal(err)
+		}
+		return j.ID()
+	}
+	for i, from := range []string{"", "s0"} {
+		id := submit(hang, from)
+		<-hung
+		if _, err := r.m.TakeSnapshot(t.Context(), id, fmt.Sprintf("s%d", i), job.Stop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, text := r.end(submit(read, "s1")); st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	if want := 300_000 + 2*3; got != want { // with their lengths
+		t.Errorf("read %d bytes, want %d", got, want)
+	}
+	if st := r.sp.Stats(); st.Blocks != 0 {
+		t.Errorf("%d blocks are left", st.Blocks)
+	}
+}
+
+// tokenLength is the length of the token that an element ends with: it comes
+// after the key, the length that says "not known" and a count that says "a token
+// follows".
+func tokenLength(element []byte) byte {
+	at := bytes.Index(element, append([]byte{0xff, 0xff, 0xff, 0xff}, coder.AppendVarint(nil, 0xffffffffffffffff)...))
+	return element[at+4+10]
 }

@@ -23,8 +23,9 @@ type Jobs struct {
 	// job. Nil: the job stays RUNNING.
 	OnRun func(*Job)
 
-	mu   sync.Mutex
-	jobs []*Job
+	mu        sync.Mutex
+	jobs      []*Job
+	snapshots []*server.Snapshot
 }
 
 // Prepare implements server.Jobs.

@@ -96,6 +96,9 @@ func renamedOption(v *structpb.Value) (map[string]string, bool) {
 		return m, json.Unmarshal([]byte(text), &m) == nil
 	}
 	fields := v.GetStructValue().GetFields()
+	if len(fields) == 0 {
+		return nil, true
+	}
 	m := map[string]string{}
 	for from, to := range fields {
 		if _, ok := to.GetKind().(*structpb.Value_StringValue); !ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -83,6 +84,17 @@ func (s *suite) round(ctx context.Context, round int) error {
 		if err := s.verify(ctx, t); err != nil {
 			return err
 		}
+	}
+	return s.checkStore(ctx)
+}
+
+// checkStore kills the runner and looks into what it has left.
+func (s *suite) checkStore(ctx context.Context) error {
+	s.r.kill()
+	s.report.killed("runner")
+	out, err := exec.CommandContext(ctx, s.r.binary, "store", "check", s.r.data).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("what the runner has left is damaged: %w\n%s", err, out)
 	}
 	return nil
 }

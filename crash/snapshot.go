@@ -65,7 +65,10 @@ func (s *suite) moveOn(ctx context.Context) error {
 	if before == 0 || next.inputs == 0 {
 		return fmt.Errorf("the snapshot came too early or too late: %d of %d ids were before it", before, t.inputs)
 	}
-	return s.verify(ctx, &next)
+	if err := s.verify(ctx, &next); err != nil {
+		return err
+	}
+	return s.checkStore(ctx)
 }
 
 // snapshot has one taken.

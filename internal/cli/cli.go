@@ -58,6 +58,7 @@ type grammar struct {
 	Metrics  metricsCmd  `cmd:"" help:"Print a job's metrics."`
 	Plan     planCmd     `cmd:"" help:"Print the execution plan of a job or of a pipeline file."`
 	Snapshot snapshotCmd `cmd:"" help:"Take snapshots of jobs, from which others begin."`
+	Store    storeCmd    `cmd:"" help:"Look into a data directory that no server uses."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -8,6 +8,7 @@
 //	store/     the ordered store: see package lsmstore
 //	spool/     blocks of elements: see package spool
 //	artifacts/ what clients have staged
+//	snapshots/ snapshots of jobs: see package snapshot
 //	logs/      what workers have logged: see package logbook
 //	tmp/       what nobody needs after the process; emptied by Open
 //
@@ -87,13 +88,29 @@ func Open(path string, fs vfs.FS) (*Dir, error) {
 	return d, nil
 }
 
-func (d *Dir) open() error {
-	if err := d.makePath(d.path); err != nil {
-		return err
+// OpenExisting locks a data directory that must be there, and changes nothing
+// in it.
+func OpenExisting(path string, fs vfs.FS) (*Dir, error) {
+	if fs == nil {
+		fs = vfs.Default
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, fmt.Errorf("data directory %s: %w", path, err)
+		}
+		path = abs
 	}
-	if err := d.mayUse(); err != nil {
-		return err // before the lock, which leaves a file
+	d := &Dir{fs: fs, path: path}
+	err := d.checkVersion()
+	if err == nil {
+		err = d.takeLock()
 	}
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", path, errors.Join(err, d.Close()))
+	}
+	return d, nil
+}
+
+func (d *Dir) takeLock() error {
 	lock, err := d.fs.Lock(d.in(lockName))
 	var notLocked *os.PathError // the file could not even be opened
 	if errors.As(err, &notLocked) {
@@ -103,6 +120,19 @@ func (d *Dir) open() error {
 		return fmt.Errorf("%w (%w)", ErrInUse, err)
 	}
 	d.lock = lock
+	return nil
+}
+
+func (d *Dir) open() error {
+	if err := d.makePath(d.path); err != nil {
+		return err
+	}
+	if err := d.mayUse(); err != nil {
+		return err // before the lock, which leaves a file
+	}
+	if err := d.takeLock(); err != nil {
+		return err
+	}
 	if err := d.mayUse(); err != nil { // nobody changes it now
 		return err
 	}

@@ -62,6 +62,29 @@ func ParseJobRecord(key []byte) (string, error) {
 	return string(job), err
 }
 
+// Kind says what of a job a key is of.
+type Kind byte
+
+// The kinds.
+const (
+	OfRecord Kind = Kind(jobRecords)
+	OfEvents Kind = Kind(jobEvents)
+	OfData   Kind = Kind(jobData)
+)
+
+// Owner parses any key: what it is of, of which job, and what comes after that.
+func Owner(key []byte) (kind Kind, job string, rest []byte, err error) {
+	if len(key) == 0 {
+		return 0, "", nil, ErrMalformed
+	}
+	kind = Kind(key[0])
+	if kind != OfRecord && kind != OfEvents && kind != OfData {
+		return 0, "", nil, fmt.Errorf("%w: kind %q", ErrMalformed, key[0])
+	}
+	name, rest, err := Bytes(key[1:])
+	return kind, string(name), rest, err
+}
+
 // Job is the prefix of all data of a job, its record apart.
 func Job(job string) []byte { return AppendString([]byte{jobData}, job) }
 

@@ -25,6 +25,8 @@ type Options struct {
 	Scratch bool
 	// FS is the file system; nil is the machine's.
 	FS vfs.FS
+	// ReadOnly opens a store that is there, and changes nothing of it.
+	ReadOnly bool
 	// Log hears of failures in the background; nil is slog.Default.
 	Log *slog.Logger
 	// Failed, if it is not nil, is told of the first failure to write, after
@@ -95,6 +97,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	}
 	po := &pebble.Options{
 		FS:                          logFS{o.FS, s},
+		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          formatVersion,
 		CacheSize:                   cache,
 		MemTableSize:                memTable,

@@ -1,6 +1,7 @@
 package lsmstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,8 +68,10 @@ func (s *Store) open(o Options) (err error) {
 		}
 	}()
 	po := s.pebbleOptions(o)
-	if err := create(po.FS, o.Dir, po.Clone()); err != nil {
-		return err
+	if !o.ReadOnly {
+		if err := create(po.FS, o.Dir, po.Clone()); err != nil {
+			return err
+		}
 	}
 	s.db, err = pebble.Open(o.Dir, po)
 	s.opened.Store(true)
@@ -231,6 +234,33 @@ func (s *Store) Close() error {
 	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// Check verifies that the files of the store fit together. What is in them is
+// verified as it is read.
+func (s *Store) Check() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := s.db.CheckLevels(nil); err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	return nil
+}
+
+// Compact merges all files, so that nothing is left of what was deleted.
+func (s *Store) Compact(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := s.db.Compact(ctx, []byte{0}, []byte{0xff}, true); err != nil {
+		return fmt.Errorf("compact store: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,6 +27,7 @@ type engine struct {
 	host   string
 	cli    *client.Client
 	cmd    *exec.Cmd
+	ended  chan error
 	dir    string
 	images map[string]func() error // imports, each done once
 }
@@ -70,12 +72,18 @@ func startEngine(t *testing.T, roots string) *engine {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	e := &engine{host: "unix://" + filepath.Join(dir, "sock"), dir: dir, images: map[string]func() error{}}
+	e := &engine{host: "unix://" + filepath.Join(dir, "sock"), dir: dir, ended: make(chan error, 1), images: map[string]func() error{}}
 	e.cmd = exec.Command("dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", "--host="+e.host,
 		"--data-root="+filepath.Join(dir, "data"), "--exec-root="+filepath.Join(dir, "exec"), "--pidfile="+filepath.Join(dir, "pid"))
 	e.cmd.Stdout, e.cmd.Stderr = log, log
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := e.cmd.Start(); err != nil {
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() { // the signal comes with the end of the thread that has started it
+		runtime.LockOSThread()
+		started <- e.cmd.Start()
+		e.ended <- e.cmd.Wait()
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	if e.cli, err = client.New(client.WithHost(e.host)); err != nil {
@@ -156,7 +164,7 @@ func addFolder(tw *tar.Writer, root string) error {
 func (e *engine) stop() {
 	e.cli.Close()
 	_ = e.cmd.Process.Signal(syscall.SIGTERM)
-	_ = e.cmd.Wait()
+	<-e.ended
 	_ = syscall.Unmount(filepath.Join(e.dir, "exec", "netns", "default"), syscall.MNT_DETACH)
 	os.RemoveAll(e.dir)
 }
@@ -194,4 +202,14 @@ func (e *engine) kill(t *testing.T) bool {
 func (e *engine) expectNone(t *testing.T) {
 	t.Helper()
 	eventually(t, time.Minute, "all containers to be gone", func() bool { return len(e.containers(t)) == 0 })
+}
+
+// removeAll removes what a test has kept on purpose.
+func (e *engine) removeAll(t *testing.T) {
+	t.Helper()
+	for id := range e.containers(t) {
+		if _, err := e.cli.ContainerRemove(t.Context(), id, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Error(err)
+		}
+	}
 }

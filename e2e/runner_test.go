@@ -161,13 +161,14 @@ func (b *lockedBuffer) interesting() string {
 // submission is a program that submits a job and waits for its end.
 type submission struct {
 	out  lockedBuffer
-	done chan error // gets one value
+	done chan struct{}
+	err  error // how it ended; valid once done
 }
 
 // submit starts a program with variables and arguments.
 func submit(t *testing.T, vars []string, argv ...string) *submission {
 	t.Helper()
-	s := &submission{done: make(chan error, 1)}
+	s := &submission{done: make(chan struct{})}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), vars...)
 	cmd.Stdout, cmd.Stderr = &s.out, &s.out
@@ -175,14 +176,13 @@ func submit(t *testing.T, vars []string, argv ...string) *submission {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	go func() {
-		s.done <- cmd.Wait()
-		close(ended)
+		defer close(s.done)
+		s.err = cmd.Wait()
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-ended
+		<-s.done
 		if t.Failed() {
 			t.Logf("%s wrote:\n%s", filepath.Base(argv[0]), s.out.String())
 		}
@@ -190,12 +190,22 @@ func submit(t *testing.T, vars []string, argv ...string) *submission {
 	return s
 }
 
+// goesOn fails the test if the program has ended.
+func (s *submission) goesOn(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.done:
+		t.Fatalf("the job ended too early: %v", s.err)
+	default:
+	}
+}
+
 // wait waits for the program's end.
 func (s *submission) wait(t *testing.T) error {
 	t.Helper()
 	select {
-	case err := <-s.done:
-		return err
+	case <-s.done:
+		return s.err
 	case <-time.After(jobLimit):
 		t.Fatalf("the job has not ended after %v", jobLimit)
 		return nil

@@ -67,6 +67,9 @@ type Engine struct {
 	Jobs          server.Jobs
 	ServerOptions []grpc.ServerOption
 	Register      func(*grpc.Server)
+	// WorkersJob finds the artifact token of the job for which the worker that
+	// makes a call works.
+	WorkersJob func(context.Context) (string, error)
 	// Options are the pipeline options that the engine looks at.
 	Options []*jobpb.PipelineOptionDescriptor
 	// Start lets the jobs of a durable engine go on, before the first request is
@@ -167,7 +170,7 @@ func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor
 	}
 	jobserver.New(jobserver.Options{Jobs: d.jobs, Artifacts: artifacts, Describe: d.engine.Options, StagingEndpoint: d.jobEndpoint, Log: cfg.Log}).Register(d.grpc)
 	jobpb.RegisterArtifactStagingServiceServer(d.grpc, &artifact.Staging{Store: artifacts})
-	jobpb.RegisterArtifactRetrievalServiceServer(d.grpc, &artifact.Retrieval{Store: artifacts})
+	jobpb.RegisterArtifactRetrievalServiceServer(d.grpc, &artifact.Retrieval{Store: artifacts, Job: d.engine.WorkersJob})
 	pages, err := webui.Handler(d.jobs, cfg.Version, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)

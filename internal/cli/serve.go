@@ -81,7 +81,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog,
 	})
 	return &Engine{
-		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, Options: job.DescribeOptions(), Start: m.Recover,
+		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, WorkersJob: workers.RetrievalToken, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
 			err := m.Close(ctx)
 			swept.Wait()

@@ -6,6 +6,8 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+
+	"github.com/pharos-beam/pharos/internal/harness/environment"
 )
 
 // PullPolicy says when images are fetched from their registry.
@@ -94,6 +96,9 @@ func (e *Engine) has(ctx context.Context, cli *client.Client, image string) (boo
 		return true, nil
 	case cerrdefs.IsNotFound(err):
 		return false, nil
+	}
+	if client.IsErrConnectionFailed(err) {
+		return false, fmt.Errorf("%w at %s", environment.ErrNoEngine, cli.DaemonHost())
 	}
 	return false, fmt.Errorf("Docker engine at %s: %w", cli.DaemonHost(), err)
 }

@@ -2,6 +2,7 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,23 @@ type Container interface {
 	// Stop ends it, at once if it has not done so itself after grace, and
 	// removes it. It returns when that is done.
 	Stop(grace time.Duration)
+}
+
+// ErrNoEngine is wrapped by errors of Containers that say that the engine cannot
+// be reached.
+var ErrNoEngine = errors.New("there is no container engine")
+
+// fetch makes the image of a target available.
+func (p *Pool) fetch() error {
+	err := p.opts.Containers.Fetch(p.ctx, p.target.Image)
+	if errors.Is(err, ErrNoEngine) {
+		key := string(p.target.Language)
+		if key == "" {
+			key = "docker"
+		}
+		return fmt.Errorf("%w (to do without: --env %s=process:COMMAND or --env %s=external:HOST:PORT)", err, key, key)
+	}
+	return err
 }
 
 // Exit is the end of a container.

@@ -157,7 +157,7 @@ func (p *Pool) prepare(t *Target) (err error) {
 		return nil
 	}
 	if p.opts.Containers == nil {
-		return fmt.Errorf("there is no container engine for image %s", t.Image)
+		return fmt.Errorf("%w for image %s", ErrNoEngine, t.Image)
 	}
 	if p.opts.Endpoint, err = p.opts.Containers.Endpoint(p.opts.Endpoint); err != nil {
 		return err
@@ -450,7 +450,7 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 		return nil, err
 	}
 	if p.target.Kind == Docker { // which may take longer than a start
-		if err := p.opts.Containers.Fetch(p.ctx, p.target.Image); err != nil {
+		if err := p.fetch(); err != nil {
 			return nil, err
 		}
 	}

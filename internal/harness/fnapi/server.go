@@ -162,6 +162,20 @@ func (s *Server) lookup(ctx context.Context) (*Harness, error) {
 	return nil, status.Error(codes.PermissionDenied, "unknown worker_id")
 }
 
+// RetrievalToken is the token, for the artifacts of its job, that the worker
+// from which a call comes has been given. It fails for strangers, and for
+// workers that are finished.
+func (s *Server) RetrievalToken(ctx context.Context) (string, error) {
+	h, err := s.lookup(ctx)
+	if err != nil {
+		return "", err
+	}
+	if h == nil {
+		return "", status.Error(codes.PermissionDenied, "the worker is finished")
+	}
+	return h.cfg.Provision.GetRetrievalToken(), nil
+}
+
 // descriptor finds a descriptor by its wire id, which nobody can guess:
 // TypeScript asks for it without a worker id.
 func (s *Server) descriptor(id string) *fnpb.ProcessBundleDescriptor {

@@ -31,6 +31,7 @@ type fixture struct {
 	store    *Store
 	staging  jobpb.ArtifactStagingServiceClient
 	retrieve jobpb.ArtifactRetrievalServiceClient
+	works    string // the job of the worker that retrieves
 }
 
 func serve(t *testing.T, o Options) *fixture {
@@ -44,8 +45,9 @@ func serve(t *testing.T, o Options) *fixture {
 	}
 	lis := bufconn.Listen(1 << 20)
 	g := grpc.NewServer()
+	f := &fixture{store: store}
 	jobpb.RegisterArtifactStagingServiceServer(g, &Staging{Store: store})
-	jobpb.RegisterArtifactRetrievalServiceServer(g, &Retrieval{Store: store})
+	jobpb.RegisterArtifactRetrievalServiceServer(g, &Retrieval{Store: store, Job: f.job})
 	go g.Serve(lis)
 	t.Cleanup(g.Stop)
 	cc, err := grpc.NewClient("passthrough:///fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -54,7 +56,16 @@ func serve(t *testing.T, o Options) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cc.Close() })
-	return &fixture{store, jobpb.NewArtifactStagingServiceClient(cc), jobpb.NewArtifactRetrievalServiceClient(cc)}
+	f.staging, f.retrieve = jobpb.NewArtifactStagingServiceClient(cc), jobpb.NewArtifactRetrievalServiceClient(cc)
+	return f
+}
+
+// job is for which job the caller works.
+func (f *fixture) job(context.Context) (string, error) {
+	if f.works == "nobody" {
+		return "", status.Error(codes.PermissionDenied, "unknown worker_id")
+	}
+	return f.works, nil
 }
 
 // sdk plays the SDK's side of staging, in the manner of the real clients: it
@@ -188,6 +199,7 @@ func (f *fixture) register(t *testing.T, token string, e map[string]*pipepb.Envi
 	if err := f.store.Register(token, e); err != nil {
 		t.Fatal(err)
 	}
+	f.works = token
 }
 
 // blobs counts the files that the store has.
@@ -321,6 +333,7 @@ func TestReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := serve(t, Options{Dir: dir})
+	again.works = "tok"
 	got, err := again.get(t, again.store.Dependencies("tok", "env")[0])
 	if err != nil || string(got) != "x" {
 		t.Errorf("got %q, %v", got, err)
@@ -346,12 +359,15 @@ func TestHandedThrough(t *testing.T) {
 	pip := &pipepb.ArtifactInformation{TypeUrn: typePyPI, TypePayload: marshal(&pipepb.PyPIPayload{ArtifactId: "numpy"})}
 	mvn := &pipepb.ArtifactInformation{TypeUrn: typeMaven, TypePayload: marshal(&pipepb.MavenPayload{Artifact: "a:b:1"})}
 	good := address("/x.jar", sum([]byte("from the web")))
-	f.register(t, "tok", envs(pip, mvn, good))
+	f.register(t, "tok", envs(pip, mvn, good, address("/x.jar", sum(nil)), address("/y.jar", "")))
 	client := &sdk{}
 	if err := client.offer(t, f.staging, "tok"); err != nil || len(client.asked) != 0 {
 		t.Fatalf("%v, asked for %v", err, client.asked)
 	}
 	for i, d := range f.store.Dependencies("tok", "env") {
+		if i > 2 {
+			break
+		}
 		if want := []*pipepb.ArtifactInformation{pip, mvn, good}[i]; !proto.Equal(d, want) {
 			t.Errorf("got %v, want %v", d, want)
 		}
@@ -455,6 +471,32 @@ func TestHostileWorkers(t *testing.T) {
 		if _, err := f.get(t, a); status.Code(err) != codes.NotFound {
 			t.Errorf("%s: %v, want NOT_FOUND", name, err)
 		}
+	}
+}
+
+// A worker gets what its own job has staged, by whatever way it names it.
+func TestArtifactsOfOtherJobs(t *testing.T) {
+	f := serve(t, Options{})
+	data := []byte("of the other job")
+	f.register(t, "other", envs(file("/a", sum(data), "")))
+	if err := (&sdk{files: map[string][]byte{"/a": data}}).offer(t, f.staging, "other"); err != nil {
+		t.Fatal(err)
+	}
+	theirs := f.store.Dependencies("other", "env")[0]
+	if _, err := f.get(t, theirs); err != nil {
+		t.Errorf("their own worker: %v", err)
+	}
+	f.register(t, "mine", envs(file("/b", "", "")))
+	web := &pipepb.ArtifactInformation{TypeUrn: typeURL, TypePayload: marshal(&pipepb.ArtifactUrlPayload{Url: "http://127.0.0.1:1/inside"})}
+	embedded := &pipepb.ArtifactInformation{TypeUrn: typeEmbedded, TypePayload: marshal(&pipepb.EmbeddedFilePayload{Data: data})}
+	for _, a := range []*pipepb.ArtifactInformation{theirs, web, embedded} {
+		if _, err := f.get(t, a); status.Code(err) != codes.NotFound {
+			t.Errorf("%s: %v, want NOT_FOUND", describe(a), err)
+		}
+	}
+	f.works = "nobody"
+	if _, err := f.get(t, theirs); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a stranger: %v, want PERMISSION_DENIED", err)
 	}
 }
 

@@ -15,8 +15,7 @@
 //   - A blob is complete and its name is true: content goes to tmp/ first, and
 //     a given checksum is compared before the rename.
 //   - A blob lives as long as some job's manifest names it. A worker can fetch
-//     what some live job's manifest names, and to name it, it must know the
-//     hash.
+//     what its own job's manifest names, and nothing else.
 //   - Memory use does not grow with the size of a file.
 package artifact
 

@@ -17,6 +17,9 @@ import (
 type Retrieval struct {
 	jobpb.UnimplementedArtifactRetrievalServiceServer
 	Store *Store
+	// Job finds the token of the job for which the caller works; its error is
+	// the caller's. Without it nobody gets anything.
+	Job func(ctx context.Context) (token string, err error)
 	// Client fetches URL artifacts; nil means http.DefaultClient.
 	Client *http.Client
 }
@@ -30,12 +33,32 @@ func (r *Retrieval) ResolveArtifacts(_ context.Context, req *jobpb.ResolveArtifa
 // GetArtifact sends an artifact in chunks. An empty one is one empty chunk.
 func (r *Retrieval) GetArtifact(req *jobpb.GetArtifactRequest, stream jobpb.ArtifactRetrievalService_GetArtifactServer) error {
 	a := req.GetArtifact()
+	if err := r.permit(stream.Context(), a); err != nil {
+		return statusOf(fmt.Errorf("%s: %w", describe(a), err))
+	}
 	content, err := r.content(stream.Context(), a)
 	if err != nil {
 		return statusOf(fmt.Errorf("%s: %w", describe(a), err))
 	}
 	defer content.Close()
 	return statusOf(sendChunks(stream, content))
+}
+
+// permit checks that an artifact is one of the job for which the caller works.
+// Web addresses are checked, too: else the runner would fetch what any caller
+// names.
+func (r *Retrieval) permit(ctx context.Context, a *pipepb.ArtifactInformation) error {
+	if r.Job == nil {
+		return errors.New("nobody may retrieve artifacts")
+	}
+	token, err := r.Job(ctx)
+	if err != nil {
+		return err
+	}
+	if !r.Store.names(token, a) {
+		return fmt.Errorf("%w: the worker's job has no such artifact", ErrUnknownArtifact)
+	}
+	return nil
 }
 
 // content opens an artifact. A file is looked up by its hash; the path it

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -170,6 +171,23 @@ func (s *Store) Dependencies(token, envID string) []*pipepb.ArtifactInformation 
 		out[i] = proto.Clone(a).(*pipepb.ArtifactInformation)
 	}
 	return out
+}
+
+// names tells whether a job depends on an artifact, whatever its role.
+func (s *Store) names(token string, a *pipepb.ArtifactInformation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.jobs[token]
+	if m == nil {
+		return false
+	}
+	want := contentKey(a)
+	for _, deps := range m.deps {
+		if slices.ContainsFunc(deps, func(d *pipepb.ArtifactInformation) bool { return contentKey(d) == want }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Drop forgets a job, and removes the blobs that no other job needs.

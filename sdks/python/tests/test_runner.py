@@ -218,7 +218,7 @@ def test_endpoint():
 
 def test_help_names_the_options(capsys):
     with pytest.raises(SystemExit):
-        PipelineOptions(['--help']).view_as(options.PharosOptions).get_all_options()
+        options.PharosOptions(['--help'])
     assert '--pharos_endpoint' in capsys.readouterr().out
 
 

@@ -32,6 +32,16 @@ sim: ## SEEDS jobs made up from fresh seeds, against an oracle (internal/sim; de
 test-java: build ## the tests of sdks/java
 	PHAROS_BINARY=$(CURDIR)/bin/pharos mvn -q -B -f sdks/java test
 
+.PHONY: test-python
+test-python: build setup-python ## the tests of sdks/python
+	PYTHONPATH=sdks/python PHAROS_BINARY=$(CURDIR)/bin/pharos "$${PHAROS_CACHE:-.cache}/venv/bin/python" -m pytest -q sdks/python/tests $(ARGS)
+
+.PHONY: dist release-check
+dist: ## what users install, in dist/ (ARGS="program python"; PLATFORMS="linux/amd64" for some platforms only)
+	scripts/dist.sh $(ARGS)
+release-check: ## install that in empty environments and run each SDK's word count (ARGS="python java go")
+	scripts/release-check.sh $(ARGS)
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, generated documents up to date
 	scripts/lint.sh
@@ -124,4 +134,4 @@ docs: ## write the generated documents again
 
 .PHONY: clean
 clean: ## remove what make has built and downloaded
-	rm -rf bin .cache conformance/results bench/results conformance/java/target sdks/java/target
+	rm -rf bin dist .cache conformance/results bench/results conformance/java/target sdks/java/target

@@ -34,6 +34,9 @@ python() { kit python; }
 java() { kit java --slice ci; }
 # The runner in sdks/java, its tests against a real server included.
 java-runner() { PHAROS_BINARY=$PWD/bin/pharos mvn -q -B ${MAVEN_ARGS:-} -f sdks/java test; }
+python-runner() { make test-python; }
+# Installed as users do, on the machine's own platform.
+release() { PLATFORMS="$(go env GOOS)/$(go env GOARCH)" scripts/dist.sh && scripts/release-check.sh; }
 typescript() { kit typescript; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.
 go-slice() {
@@ -42,7 +45,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade snapshot python java-runner java typescript go-slice xlang})
+phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade snapshot docker python python-runner java-runner java typescript go-slice xlang release})
 summary=""
 failed=0
 began=$SECONDS

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 )
@@ -25,7 +27,7 @@ import (
 func dial(t *testing.T, jobs *servertest.Jobs) jobpb.JobServiceClient {
 	t.Helper()
 	lis := bufconn.Listen(1 << 20)
-	g := grpc.NewServer()
+	g := grpc.NewServer(jobserver.Announce("1.2.3", "http://localhost:8074"))
 	jobserver.New(jobserver.Options{
 		Jobs: jobs, StagingEndpoint: "localhost:8073",
 		Describe: []*jobpb.PipelineOptionDescriptor{{Name: "max_attempts", Type: jobpb.PipelineOptionType_INTEGER}},
@@ -308,5 +310,22 @@ func TestCancelAndList(t *testing.T) {
 	p, err := c.GetPipeline(t.Context(), &jobpb.GetJobPipelineRequest{JobId: id})
 	if err != nil || len(p.GetPipeline().GetRootTransformIds()) != 1 {
 		t.Errorf("pipeline: %v, %v", p, err)
+	}
+}
+
+// TestAnnounce: every answer says who gave it, an error too.
+func TestAnnounce(t *testing.T) {
+	c := dial(t, &servertest.Jobs{})
+	var header metadata.MD
+	if _, err := c.DescribePipelineOptions(t.Context(), &jobpb.DescribePipelineOptionsRequest{}, grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	got := append(header.Get(jobserver.VersionHeader), header.Get(jobserver.HTTPHeader)...)
+	if want := []string{"1.2.3", "http://localhost:8074"}; !slices.Equal(got, want) {
+		t.Errorf("the server says it is %q, want %q", got, want)
+	}
+	header = nil
+	if _, err := c.Run(t.Context(), &jobpb.RunJobRequest{PreparationId: "nobody"}, grpc.Header(&header)); err == nil || len(header.Get(jobserver.VersionHeader)) != 1 {
+		t.Errorf("an error came with %v (%v)", header, err)
 	}
 }

@@ -1,5 +1,6 @@
 """A job that has been started."""
 import atexit
+import concurrent.futures.thread  # before the end of this file, see there
 import logging
 import sys
 import threading
@@ -252,6 +253,8 @@ def _wait_for_jobs() -> None:
         result._at_exit()
 
 
-# Executors refuse work after threading has run the functions of its own list, in the order last
-# in, first out; atexit comes later still. The workers of a job need executors.
+# Executors refuse work once threading has run their function of its own list, last in, first out;
+# atexit comes later still. The workers of a job need executors, so this one has to be above theirs,
+# which is on the list since its import.
+assert concurrent.futures.thread
 getattr(threading, '_register_atexit', atexit.register)(_wait_for_jobs)

@@ -5,8 +5,6 @@ import time
 
 import pytest
 
-pytest.importorskip('apache_beam')
-
 
 def wait_for(condition, what, limit_s=60):
     """Waits until `condition` gives something true, and returns that."""

@@ -144,4 +144,4 @@ def connect(options: PipelineOptions) -> Service:
 def _program() -> str:
     """Returns a name for jobs that have none: that of the program."""
     name = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ''))[0]
-    return name if name not in ('', '-', '-c', '__main__') else 'job'
+    return name if name not in ('', '-', '-c', '__main__', 'ipykernel_launcher') else 'job'

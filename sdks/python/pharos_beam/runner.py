@@ -30,11 +30,14 @@ class PharosRunner(portable_runner.PortableRunner):
 
     def __init__(self) -> None:
         super().__init__()
-        self._quiet = False
+        self._interactive = False
 
     def is_interactive(self) -> None:
-        """Called by Beam's InteractiveRunner, which shows pipelines itself."""
-        self._quiet = True
+        """Called by Beam's InteractiveRunner.
+
+        It shows pipelines itself, and reads what a batch pipeline has put out as soon as `run` returns.
+        """
+        self._interactive = True
 
     def default_environment(self, options: PipelineOptions) -> Any:
         _choose_environment(options)
@@ -59,13 +62,21 @@ class PharosRunner(portable_runner.PortableRunner):
                 closers.insert(0, workers.close)
                 loopback.point_at(environment, workers)
                 caught = workers.caught
-            show = progress.choose(options.view_as(PharosOptions).pharos_progress, pipeline, self._quiet)
+            show = progress.choose(options.view_as(PharosOptions).pharos_progress, pipeline, self._interactive)
             job_id, _, _ = handle.submit(self._optimize_pipeline(pipeline, options))
         except BaseException:
             for close in closers:
                 close()
             raise
-        return PharosResult(job_id, handle.service, caught, closers, show)
+        result = PharosResult(job_id, handle.service, caught, closers, show)
+        if self._interactive and not _unbounded(pipeline):
+            result.wait_until_finish()
+        return result
+
+
+def _unbounded(pipeline: beam_runner_api_pb2.Pipeline) -> bool:
+    unbounded = beam_runner_api_pb2.IsBounded.UNBOUNDED
+    return any(p.is_bounded == unbounded for p in pipeline.components.pcollections.values())
 
 
 def _choose_environment(options: PipelineOptions) -> None:

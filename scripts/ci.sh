@@ -13,11 +13,13 @@ setup() {
   scripts/setup-python.sh & local python=$!
   scripts/setup-java.sh & local java=$!
   scripts/setup-node.sh & local node=$!
+  scripts/setup-pyflink.sh & local pyflink=$!
   go build ./... && go build -o bin/pharos ./cmd/pharos
   local status=$?
   wait $python || status=1
   wait $java || status=1
   wait $node || status=1
+  wait $pyflink || status=1
   return $status
 }
 lint() { scripts/lint.sh; }
@@ -26,6 +28,8 @@ sim() { make sim; }
 fuzz() { FUZZTIME=60s scripts/fuzz.sh "$minute" && FUZZTIME=5s scripts/fuzz.sh "$others"; }
 demo() { scripts/demo.sh; }
 crash() { scripts/setup-crash.sh && go run ./crash --kills 8 --ci; }
+# Workers in containers of a real Docker engine, behind the SDKs' boot programs, and in pools.
+docker() { scripts/docker-test.sh; }
 upgrade() { scripts/upgrade-drill.sh; }
 snapshot() { go run ./crash --snapshot --ci; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }

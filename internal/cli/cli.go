@@ -55,6 +55,8 @@ type grammar struct {
 	Run      runCmd      `cmd:"" help:"Run a pipeline: start a runner, add the SDK's flags to a command, wait for the result."`
 	Jobs     jobsCmd     `cmd:"" help:"List, describe and cancel jobs."`
 	Logs     logsCmd     `cmd:"" help:"Print what a job's workers logged."`
+	Workers  workersCmd  `cmd:"" help:"List a job's workers, or print what one of them does."`
+	Sample   sampleCmd   `cmd:"" help:"Print elements that a job's workers have seen."`
 	Metrics  metricsCmd  `cmd:"" help:"Print a job's metrics."`
 	Plan     planCmd     `cmd:"" help:"Print the execution plan of a job or of a pipeline file."`
 	Snapshot snapshotCmd `cmd:"" help:"Take snapshots of jobs, from which others begin."`

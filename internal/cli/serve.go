@@ -175,7 +175,7 @@ func translate(err error) error {
 		return &server.InvalidError{Reasons: rejected.Reasons}
 	case errors.Is(err, job.ErrNotFound):
 		return known{err, server.ErrNotFound}
-	case errors.Is(err, job.ErrState):
+	case errors.Is(err, job.ErrState), errors.Is(err, job.ErrNotSampled), errors.Is(err, fnapi.ErrNoStatus):
 		return known{err, server.ErrState}
 	case errors.Is(err, job.ErrSnapshot):
 		return known{err, server.ErrSnapshot}
@@ -226,6 +226,37 @@ func (a managedJob) Stats() server.JobStats {
 
 func latencies(l *job.Latencies) server.Latencies {
 	return server.Latencies{Count: l.Count, Sum: l.Sum, Buckets: l.Buckets()}
+}
+
+// Workers implements server.Job.
+func (a managedJob) Workers() []server.Worker {
+	var out []server.Worker
+	for _, w := range a.Job.Workers() {
+		out = append(out, server.Worker(w))
+	}
+	return out
+}
+
+// WorkerStatus implements server.Job.
+func (a managedJob) WorkerStatus(ctx context.Context, worker string) (string, error) {
+	text, err := a.Job.WorkerStatus(ctx, worker)
+	return text, translate(err)
+}
+
+// Samples implements server.Job.
+func (a managedJob) Samples(ctx context.Context) ([]server.Sample, error) {
+	all, err := a.Job.Samples(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	out := make([]server.Sample, len(all))
+	for i, s := range all {
+		out[i] = server.Sample{PCollection: s.PCollection, At: s.At, Value: s.Value}
+		if x := s.Exception; x != nil {
+			out[i].Transform, out[i].Instruction, out[i].Error = x.Transform, x.Instruction, x.Error
+		}
+	}
+	return out, nil
 }
 
 // Progress implements server.Job.

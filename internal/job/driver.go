@@ -563,6 +563,9 @@ func (d *driver) finalize(id uint64) {
 func (d *driver) close() {
 	defer d.release() // even if the core is broken
 	d.saveProgress()
+	if d.j.settings.sampling {
+		d.j.collectSamples(context.Background()) // the last chance
+	}
 }
 
 func (d *driver) release() {

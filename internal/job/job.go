@@ -32,8 +32,9 @@ type Job struct {
 	plan     *plan.Plan
 	m        *Manager
 
-	events *history[Event]
-	logs   *logbook.Log
+	events  *history[Event]
+	logs    *logbook.Log
+	samples samples
 	// secrets masks the secret ones among the options.
 	secrets *strings.Replacer
 	cancel  chan struct{} // closed by Cancel

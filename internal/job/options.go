@@ -3,7 +3,9 @@ package job
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -26,6 +28,7 @@ const (
 	optionLossy       = "allow_non_restored"
 	optionShapesOnly  = "allow_changed_coders"
 	optionRenamed     = "map_transforms"
+	optionExperiments = "experiments"
 )
 
 // settings are what a job's pipeline options say to the runner; zero where
@@ -38,6 +41,7 @@ type settings struct {
 	snapshot                             string
 	allowNonRestored, allowChangedCoders bool
 	renamed                              map[string]string
+	sampling                             bool // workers keep some of the elements, to be shown
 }
 
 // DescribeOptions lists the pipeline options that the runner looks at. SDKs
@@ -80,10 +84,14 @@ func DescribeOptions() []*jobpb.PipelineOptionDescriptor {
 // *pipeline.Rejection.
 func readSettings(options *structpb.Struct) (settings, error) {
 	option := func(name string) *structpb.Value { return options.GetFields()["beam:option:"+name+":v1"] }
+	experiments := listOption(option(optionExperiments))
 	s := settings{
 		streaming: boolOption(option(optionStreaming)), snapshot: option(optionSnapshot).GetStringValue(),
 		allowNonRestored: boolOption(option(optionLossy)), allowChangedCoders: boolOption(option(optionShapesOnly)),
 	}
+	s.sampling = slices.ContainsFunc(experiments, func(e string) bool {
+		return e == "enable_data_sampling" || e == "enable_always_on_exception_sampling"
+	})
 	var bad []string
 	var ok bool
 	if s.renamed, ok = renamedOption(option(optionRenamed)); !ok {
@@ -115,6 +123,17 @@ func readSettings(options *structpb.Struct) (settings, error) {
 func boolOption(v *structpb.Value) bool {
 	b, err := strconv.ParseBool(v.GetStringValue())
 	return v.GetBoolValue() || err == nil && b
+}
+
+// listOption reads texts, which some SDKs write as one with commas.
+func listOption(v *structpb.Value) (list []string) {
+	if text := v.GetStringValue(); text != "" {
+		return strings.Split(text, ",")
+	}
+	for _, e := range v.GetListValue().GetValues() {
+		list = append(list, strings.Split(e.GetStringValue(), ",")...)
+	}
+	return list
 }
 
 // intOption reads a number, which some SDKs write as a string; 0 if there is

@@ -84,6 +84,14 @@ type Job interface {
 	Progress() []StageProgress
 	// Stats are as old as the last Progress.
 	Stats() JobStats
+	// Workers are the live workers of a running job.
+	Workers() []Worker
+	// WorkerStatus asks a live worker what it does: ErrNotFound if there is none
+	// of that name, ErrState if it does not say.
+	WorkerStatus(ctx context.Context, worker string) (string, error)
+	// Samples are elements that workers have seen; ErrState if the job's pipeline
+	// options do not ask workers for that.
+	Samples(ctx context.Context) ([]Sample, error)
 }
 
 // JobStats are what the runner has done for a job since the runner was started.

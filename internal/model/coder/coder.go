@@ -108,6 +108,7 @@ type Coder struct {
 // field is one field of a row.
 type field struct {
 	coder *Coder
+	name  string
 	// index is the position in the schema, which is that in the null bitmap.
 	index int
 }

@@ -44,7 +44,7 @@ func setFields(c *Coder, s *pipepb.Schema, depth int) error {
 		if err != nil {
 			return fmt.Errorf("field %q: %w", f.GetName(), err)
 		}
-		c.fields[pos] = field{coder: fc, index: i}
+		c.fields[pos] = field{coder: fc, name: f.GetName(), index: i}
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ import (
 //	GET  /api/jobs/{id}/messages        NDJSON; ?follow=true until the job ends
 //	GET  /api/jobs/{id}/logs            NDJSON; ?follow=true until the job ends; ?tail=N, ?severity=,
 //	                                    ?transform=, ?worker=, ?text=, ?since=RFC3339: see server.LogQuery
+//	GET  /api/jobs/{id}/workers
+//	GET  /api/jobs/{id}/workers/{worker}/status
+//	GET  /api/jobs/{id}/samples         ?pcollection=: an id, or a part of a name
 //	POST /api/jobs/{id}/cancel
 //	POST /api/jobs/{id}/drain
 //
@@ -52,6 +55,9 @@ func Handler(jobs server.Jobs, version string) http.Handler {
 	mux.HandleFunc("GET /api/jobs/{id}/plan", h.job(servePlan))
 	mux.HandleFunc("GET /api/jobs/{id}/messages", h.job(serveMessages))
 	mux.HandleFunc("GET /api/jobs/{id}/logs", h.job(serveLogs))
+	mux.HandleFunc("GET /api/jobs/{id}/workers", h.job(serveWorkers))
+	mux.HandleFunc("GET /api/jobs/{id}/workers/{worker}/status", h.job(serveStatus))
+	mux.HandleFunc("GET /api/jobs/{id}/samples", h.job(serveSamples))
 	mux.HandleFunc("POST /api/jobs/{id}/cancel", h.job(func(w http.ResponseWriter, _ *http.Request, j server.Job) {
 		j.Cancel()
 		writeJSON(w, http.StatusOK, summarize(j))

@@ -172,6 +172,30 @@ func (j *Job) Progress() []server.StageProgress {
 // Stats implements server.Job.
 func (j *Job) Stats() server.JobStats { return server.JobStats{} }
 
+// Workers implements server.Job: there is one.
+func (j *Job) Workers() []server.Worker {
+	return []server.Worker{{Name: "w1", Environment: "py", Target: "process"}}
+}
+
+// WorkerStatus implements server.Job.
+func (j *Job) WorkerStatus(_ context.Context, worker string) (string, error) {
+	if worker != "w1" {
+		return "", fmt.Errorf("%w: no live worker %q", server.ErrNotFound, worker)
+	}
+	return "THREADS: one", nil
+}
+
+// Samples implements server.Job: those of a job that fails.
+func (j *Job) Samples(context.Context) ([]server.Sample, error) {
+	if j.Name() != "fails" {
+		return nil, fmt.Errorf("%w: it samples nothing", server.ErrState)
+	}
+	return []server.Sample{
+		{PCollection: "lines", At: j.created, Value: "a line"},
+		{PCollection: "words", At: j.created, Value: map[string]any{"key": "a", "value": 1}, Transform: "count", Error: "ValueError: boom"},
+	}, nil
+}
+
 // Cancel implements server.Job.
 func (j *Job) Cancel() {
 	j.mu.Lock()

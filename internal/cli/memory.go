@@ -47,9 +47,17 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 
 // defaultMemory is half of the machine's memory: workers need theirs, too.
 func defaultMemory() int64 {
+	if all := machineMemory(); all > 0 {
+		return max(all/2, memory.Min)
+	}
+	return fallbackMemory
+}
+
+// machineMemory is the machine's memory in bytes, 0 if it is not known.
+func machineMemory() int64 {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
-		return fallbackMemory
+		return 0
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
@@ -59,10 +67,10 @@ func defaultMemory() int64 {
 			continue
 		}
 		if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-			return max(kib<<10/2, memory.Min)
+			return kib << 10
 		}
 	}
-	return fallbackMemory
+	return 0
 }
 
 // gcPercent lets the heap grow further between collections than Go does by

@@ -78,7 +78,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, Memory: shares, Scratch: scratch, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor, Snapshots: snapshots, Origin: c.Origin,
-		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog,
+		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog, MachineMemory: machineMemory(),
 	})
 	return &Engine{
 		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, WorkersJob: workers.RetrievalToken, Options: job.DescribeOptions(), Start: m.Recover,
@@ -91,12 +91,22 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	}, nil
 }
 
+// Logs in memory have a part of what the memory budget leaves for what has no
+// share of its own.
+const (
+	logShare = 32
+	logMin   = 4 << 20
+)
+
 // openLogs opens what keeps the logs of jobs: beside durable jobs on disk, else
 // in memory.
 func openLogs(c EngineConfig) (*logbook.Book, error) {
 	o := logbook.Options{Bytes: c.LogSpace, Log: c.Log}
-	if c.Durable {
+	switch {
+	case c.Durable:
 		o.Dir = filepath.Join(c.Dir, "logs")
+	case o.Bytes <= 0:
+		o.Bytes = min(max(c.Memory/logShare, logMin), logbook.DefaultMemoryBytes)
 	}
 	return logbook.Open(o)
 }

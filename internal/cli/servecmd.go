@@ -29,7 +29,7 @@ type runnerFlags struct {
 	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
 	LogFormat             string            `help:"Form of the runner's own output: ${enum}." enum:"text,json" default:"text"`
 	WorkerLogs            string            `help:"Least severe messages of workers that the runner prints, too: ${enum}. All are in pharos logs." enum:"debug,info,warn,error,off" default:"${workerlogs}" placeholder:"LEVEL"`
-	LogSpace              byteSize          `help:"How much of the workers' logs is kept, of all jobs together. By default 1GiB with --data, else 128MiB." placeholder:"SIZE"`
+	LogSpace              byteSize          `help:"How much of the workers' logs is kept, of all jobs together. By default 1GiB with --data; else, in memory, 128MiB or less." placeholder:"SIZE"`
 }
 
 func (f *runnerFlags) validate() error {

@@ -134,6 +134,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 		cfg.Slots[id], cfg.ComputeSlots[id] = pool.Slots(), pool.ComputeSlots()
 		cfg.InputBytes[id] = pool.MaxInput()
 	}
+	j.settings.shape(&cfg)
 	if err := d.restore(cfg); err != nil {
 		return nil, err
 	}
@@ -235,11 +236,17 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 	if n := d.j.settings.workersPerEnvironment; n > 0 {
 		workers = n
 	}
-	return environment.NewPool(o.FnAPI, id, env, environment.Options{
-		Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
-		StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
-		Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
-	})
+	of := func(workers int) *environment.Pool {
+		return environment.NewPool(o.FnAPI, id, env, environment.Options{
+			Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
+			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
+			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
+		})
+	}
+	if workers > 0 { // somebody has decided
+		return of(workers)
+	}
+	return d.heed(id, env, of(0), of)
 }
 
 // tell puts something in the driver's inbox; after the end it does nothing.

@@ -76,6 +76,9 @@ type Options struct {
 	// Memory is who may hold how much; the shares of DefaultMemory if there are
 	// none.
 	Memory memory.Shares
+	// MachineMemory is what there is for workers and all others, bytes; 0: not
+	// known.
+	MachineMemory int64
 	// Logs keeps what the jobs' workers log; nil: in memory.
 	Logs *logbook.Book
 	// WorkerLog gets what workers log, too, as far as its level goes; may be nil.

@@ -10,6 +10,7 @@ import (
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/plan/pipeline"
 )
 
@@ -17,6 +18,7 @@ import (
 const (
 	maxMaxAttempts           = 100
 	maxWorkersPerEnvironment = 256
+	maxNumber                = 1<<31 - 1
 )
 
 // Names of the pipeline options that the runner itself looks at.
@@ -29,6 +31,10 @@ const (
 	optionShapesOnly  = "allow_changed_coders"
 	optionRenamed     = "map_transforms"
 	optionExperiments = "experiments"
+	optionParallelism = "parallelism"
+	optionSDKWorkers  = "sdk_worker_parallelism"
+	optionBundleSize  = "max_bundle_size"
+	optionBundleTime  = "max_bundle_time_mills"
 )
 
 // settings are what a job's pipeline options say to the runner; zero where
@@ -36,7 +42,10 @@ const (
 type settings struct {
 	maxAttempts           int
 	workersPerEnvironment int
-	streaming             bool
+	// parallelism is how many bundles run at a time in an environment, and
+	// bundleElements and bundleMS how large they get.
+	parallelism, bundleElements, bundleMS int
+	streaming                             bool
 	// The snapshot that the job begins from, see Origin.
 	snapshot                             string
 	allowNonRestored, allowChangedCoders bool
@@ -62,6 +71,14 @@ func DescribeOptions() []*jobpb.PipelineOptionDescriptor {
 			Description: "Workers for each environment of the job. By default what the server was started with.",
 		},
 		{
+			Name: optionBundleSize, Group: group, Type: jobpb.PipelineOptionType_INTEGER,
+			Description: "Elements in a bundle, about; as many as are processed in good time unless given.",
+		},
+		{
+			Name: optionBundleTime, Group: group, Type: jobpb.PipelineOptionType_INTEGER,
+			Description: "How long a bundle should take, in milliseconds, about.",
+		},
+		{
 			Name: optionSnapshot, Group: group, Type: jobpb.PipelineOptionType_STRING,
 			Description: "Name of a snapshot of the server: the job begins with the state of the job that it was taken of.",
 		},
@@ -83,7 +100,7 @@ func DescribeOptions() []*jobpb.PipelineOptionDescriptor {
 // readSettings reads a job's options. What is wrong with them is a
 // *pipeline.Rejection.
 func readSettings(options *structpb.Struct) (settings, error) {
-	option := func(name string) *structpb.Value { return options.GetFields()["beam:option:"+name+":v1"] }
+	option := func(name string) *structpb.Value { return findOption(options, name) }
 	experiments := listOption(option(optionExperiments))
 	s := settings{
 		streaming: boolOption(option(optionStreaming)), snapshot: option(optionSnapshot).GetStringValue(),
@@ -104,6 +121,8 @@ func readSettings(options *structpb.Struct) (settings, error) {
 	}{
 		{optionMaxAttempts, maxMaxAttempts, &s.maxAttempts},
 		{optionWorkers, maxWorkersPerEnvironment, &s.workersPerEnvironment},
+		{optionBundleSize, maxNumber, &s.bundleElements},
+		{optionBundleTime, maxNumber, &s.bundleMS},
 	} {
 		n, ok := intOption(option(o.name))
 		if !ok || n < 0 || n > o.max {
@@ -112,10 +131,52 @@ func readSettings(options *structpb.Struct) (settings, error) {
 		}
 		*o.to = n
 	}
+	s.readBeams(option)
 	if bad != nil {
 		return settings{}, &pipeline.Rejection{Reasons: bad}
 	}
 	return s, nil
+}
+
+// readBeams reads options of Beam's that SDKs send when nobody has set them, too:
+// what is out of bounds means that.
+func (s *settings) readBeams(option func(string) *structpb.Value) {
+	if n, ok := intOption(option(optionParallelism)); ok && n > 0 {
+		s.parallelism = n
+	}
+	// One worker is what SDKs say by themselves.
+	if n, ok := intOption(option(optionSDKWorkers)); ok && n > 1 && s.workersPerEnvironment == 0 {
+		s.workersPerEnvironment = min(n, maxWorkersPerEnvironment)
+	}
+}
+
+// shape applies what a job says about its bundles to what the runner would do.
+func (s *settings) shape(cfg *core.Config) {
+	if s.bundleElements > 0 {
+		cfg.BundleElements = int64(s.bundleElements)
+	}
+	if s.bundleMS > 0 {
+		cfg.BundleTargetMS, cfg.BundleMS = int64(s.bundleMS), int64(s.bundleMS)
+	}
+	if s.parallelism <= 0 {
+		return
+	}
+	cfg.RunnerSlots = min(cfg.RunnerSlots, s.parallelism)
+	for _, slots := range []map[string]int{cfg.Slots, cfg.ComputeSlots} {
+		for env, n := range slots {
+			slots[env] = min(n, s.parallelism)
+		}
+	}
+}
+
+// findOption finds an option. Go's SDK has those that it does not know itself in
+// a map of their own, as texts.
+func findOption(options *structpb.Struct, name string) *structpb.Value {
+	if v, ok := options.GetFields()["beam:option:"+name+":v1"]; ok {
+		return v
+	}
+	own := options.GetFields()["beam:option:go_options:v1"].GetStructValue().GetFields()["options"]
+	return own.GetStructValue().GetFields()[name]
 }
 
 // boolOption reads what may be a string, too. It is an option of Beam's, and

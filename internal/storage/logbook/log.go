@@ -42,7 +42,7 @@ func (l *Log) Append(line []byte) {
 	if l.ended {
 		return
 	}
-	if n > b.limit/(shares*shares) || b.dir != "" && b.pending+n > pendingMax {
+	if n > b.limit/(2*shares) || b.dir != "" && b.pending+n > pendingMax {
 		b.lost++
 		return
 	}
@@ -74,7 +74,7 @@ func (l *Log) last(n int64) *segment {
 	b := l.book
 	if i := len(l.segments) - 1; i >= 0 {
 		s := l.segments[i]
-		if !s.full && s.size+n <= b.limit/(shares*shares) {
+		if !s.full && (s.size == 0 || s.size+n <= b.limit/(shares*shares)) {
 			return s
 		}
 		b.fill(s)

@@ -133,7 +133,7 @@ func NewManager(o Options) *Manager {
 	if o.Logs == nil {
 		o.Logs, _ = logbook.Open(logbook.Options{Log: o.Log}) // nothing to fail in memory
 	}
-	m := &Manager{opts: o, jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideInputs, o.Scratch), origin: o.Origin}
+	m := &Manager{opts: o, jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideIndex(), o.Scratch), origin: o.Origin}
 	if o.Durable {
 		m.journal = &journal{store: o.Store}
 	}

@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -39,17 +40,22 @@ type sideInput struct {
 	// keep: the blocks are what the job has after a restart, so they stay for as
 	// long as what is in them.
 	keep bool
+	// whole: it is complete when it is first read.
+	whole bool
+	dir   string // for sorting it
 
 	mu      sync.Mutex
 	fresh   []commit.Side // blocks not yet taken in
 	taken   []takenSide   // blocks that are kept
 	windows map[string]*sideWindow
 	rows    *sideRows      // nil: there are none
+	loaded  bool           // rows are of the whole side input, and keys in pages
 	first   timestamp.Time // no window ends before that
 	held    int64          // bytes of the room, over all windows
 	pins    int            // bundles that have begun to read
 	retired []uint64       // pages that one of them may still read
 	done    bool           // nobody will ask any more
+	broken  error          // it could not be taken in
 }
 
 // takenSide is a block whose elements are in pages or rows.
@@ -82,7 +88,7 @@ func (r *runner) sideInput(ps *plan.Stage, i int, si *plan.SideInput) (*sideInpu
 	}
 	return &sideInput{
 		spec: si, coll: c, windowed: ws, latest: ws.Accumulation == pipepb.AccumulationMode_DISCARDING && !ws.FiresOnce(),
-		blocks: r.blocks, room: r.sides, prefix: keyspace.Shard(r.job, keyspace.SideInputTable, ps.Index, i), keep: r.durable,
+		blocks: r.blocks, room: r.sides, prefix: keyspace.Shard(r.job, keyspace.SideInputTable, ps.Index, i), keep: r.durable, whole: si.Collection.Bounded, dir: r.tempDir,
 		windows: map[string]*sideWindow{}, first: timestamp.Max,
 	}, nil
 }
@@ -106,29 +112,48 @@ func (r *runner) routeSides(rec *commit.Record) {
 	}
 }
 
-// grow takes in the blocks that have come since the last time.
+// grow takes in the blocks that have come since the last time. If it fails,
+// nobody knows what has been taken in, and it is not tried again.
 func (s *sideInput) grow() error {
-	for len(s.fresh) > 0 {
-		side := s.fresh[0]
+	if len(s.fresh) == 0 || s.broken != nil {
+		return s.broken
+	}
+	taken, err := s.takeFresh()
+	if errors.Is(err, errLarge) {
+		taken, err = s.load()
+	}
+	if err == nil && s.rows != nil {
+		err = s.rows.flush()
+	}
+	if err != nil {
+		s.broken = fmt.Errorf("side input %s of %s: %w", s.spec.Local, s.spec.Transform, err)
+		return s.broken
+	}
+	if s.keep {
+		s.taken = append(s.taken, taken...)
+	} else {
+		for _, t := range taken {
+			s.blocks.drop(t.Block)
+		}
+	}
+	s.fresh = nil
+	return nil
+}
+
+// takeFresh takes in block by block.
+func (s *sideInput) takeFresh() (taken []takenSide, err error) {
+	for _, side := range s.fresh {
 		data, err := s.blocks.get(side.Block)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		end, err := s.takeBlock(data)
 		if err != nil {
-			return fmt.Errorf("side input %s of %s: %w", s.spec.Local, s.spec.Transform, err)
+			return nil, err
 		}
-		s.fresh = s.fresh[1:]
-		if s.keep {
-			s.taken = append(s.taken, takenSide{side, end})
-		} else {
-			s.blocks.drop(side.Block)
-		}
+		taken = append(taken, takenSide{side, end})
 	}
-	if s.rows != nil {
-		return s.rows.flush()
-	}
-	return nil
+	return taken, nil
 }
 
 // takeBlock takes in the elements of a block and returns the last end of their
@@ -229,6 +254,8 @@ func (s *sideInput) spill() error {
 	switch {
 	case s.held < min(spillMinBytes, s.room.limit/8):
 		return nil
+	case s.spec.Multimap && !s.latest && s.whole:
+		return errLarge
 	case s.spec.Multimap && !s.latest:
 		return s.toRows()
 	case s.spec.Multimap:
@@ -322,7 +349,7 @@ func (s *sideInput) read(q sideRequest, pins *sidePins) (*fnpb.StateGetResponse,
 	if w == nil {
 		return &fnpb.StateGetResponse{}, nil
 	}
-	if s.rows != nil {
+	if s.rows != nil && !(s.loaded && q.kind == sideKeys) {
 		return s.readRows(q, pins)
 	}
 	if q.kind == sideKeysValues {

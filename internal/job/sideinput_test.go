@@ -13,6 +13,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/model/coder"
 	"github.com/pharos-beam/pharos/internal/model/timestamp"
 	"github.com/pharos-beam/pharos/internal/model/urn"
+	"github.com/pharos-beam/pharos/internal/model/window"
 	"github.com/pharos-beam/pharos/internal/plan"
 )
 
@@ -100,7 +101,7 @@ func testMultimap(t *testing.T, room int64) *sideInput {
 	}
 	return &sideInput{
 		spec: &plan.SideInput{Multimap: true}, coll: c, windows: map[string]*sideWindow{}, first: timestamp.Max,
-		blocks: testBlocks(t), room: newSideRoom(room, nil), prefix: []byte("side"),
+		blocks: testBlocks(t), room: newSideRoom(room, nil), prefix: []byte("side"), dir: t.TempDir(), windowed: &window.Strategy{Kind: window.Interval},
 	}
 }
 
@@ -151,9 +152,10 @@ func (s *sideInput) all(t *testing.T, q sideRequest) (data []byte, pages int) {
 // TestMultimapInRows: a multimap answers the same from memory and from rows.
 func TestMultimapInRows(t *testing.T) {
 	for _, c := range []struct{ keys, values, size int }{{1, 1, 0}, {100, 3, 10}, {3, 3000, 500}, {3000, 3, 500}} {
-		inMemory, inRows := testMultimap(t, math.MaxInt64), testMultimap(t, 0)
+		inMemory, inRows, loaded := testMultimap(t, math.MaxInt64), testMultimap(t, 0), testMultimap(t, 0)
+		loaded.whole = true
 		windows := []timestamp.Time{5, 1000}
-		for _, s := range []*sideInput{inMemory, inRows} {
+		for _, s := range []*sideInput{inMemory, inRows, loaded} {
 			s.fill(t, windows, c.keys, c.values, c.size)
 			s.fill(t, windows, c.keys, 1, 0) // a block that comes later
 		}
@@ -164,20 +166,25 @@ func TestMultimapInRows(t *testing.T) {
 			for _, at := range append(windows, 7) {
 				q.window = intervalEnding(at)
 				want, _ := inMemory.all(t, q)
-				got, pages := inRows.all(t, q)
-				if c.keys > 10 { // rows have the keys in order
-					want, got = sorted(want), sorted(got)
-				}
-				if !bytes.Equal(got, want) {
-					t.Errorf("%+v, request %d of the window that ends at %v: %d bytes in %d pages, want %d bytes", c, q.kind, at, len(got), pages, len(want))
+				for _, s := range []*sideInput{inRows, loaded} {
+					got, pages := s.all(t, q)
+					if q.kind != sideValues { // rows have the keys in order
+						want, got = sorted(want), sorted(got)
+					}
+					if !bytes.Equal(got, want) {
+						t.Errorf("%+v, loaded at once: %v, request %d of the window that ends at %v: %d bytes in %d pages, want %d bytes",
+							c, s.loaded, q.kind, at, len(got), pages, len(want))
+					}
 				}
 			}
 		}
-		if inRows.rows == nil || inMemory.rows != nil {
-			t.Errorf("%+v: rows %v in the one, %v in the other", c, inRows.rows != nil, inMemory.rows != nil)
+		if inRows.rows == nil || !loaded.loaded || inMemory.rows != nil {
+			t.Errorf("%+v: rows %v, loaded %v; rows of the one in memory: %v", c, inRows.rows != nil, loaded.loaded, inMemory.rows != nil)
 		}
-		if held := inRows.room.used.Load(); held > 2*2*pageOverheadBytes {
-			t.Errorf("%+v: %d bytes are held besides the rows", c, held)
+		for _, s := range []*sideInput{inRows, loaded} {
+			if held := s.room.used.Load(); held > 2*2*pageOverheadBytes {
+				t.Errorf("%+v: %d bytes are held besides the rows", c, held)
+			}
 		}
 	}
 }
@@ -190,8 +197,9 @@ func sorted(b []byte) []byte {
 // TestSideInputsGiveSpaceBack: windows that have expired, and what is left when
 // the stage is done.
 func TestSideInputsGiveSpaceBack(t *testing.T) {
-	for _, room := range []int64{0, math.MaxInt64} {
+	for _, room := range []int64{0, 1, math.MaxInt64} {
 		s := testMultimap(t, room)
+		s.whole = room == 1
 		s.fill(t, []timestamp.Time{5, 1000}, 3, 3000, 500)
 		s.all(t, sideRequest{kind: sideKeys, window: intervalEnding(5)})
 		before := s.blocks.spool.Stats().Blocks

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/cespare/xxhash/v2"
+
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 
 	"github.com/pharos-beam/pharos/internal/storage/keyspace"
@@ -15,8 +17,8 @@ import (
 // sideRows is the index of a multimap that does not fit in memory: rows of a
 // store. A row is a run of values of one key in one window:
 //
-//	prefix window 'v' key seq → count, values
-//	prefix window 'k' key     → nothing
+//	prefix window 'v' hash-of-key key seq → count, values
+//	prefix window 'k' hash-of-key key     → nothing, unless the keys are in pages
 //
 // The rows of a window are one range. There are no panes: what replaces what came
 // before stays in memory.
@@ -24,6 +26,7 @@ type sideRows struct {
 	store  store.Store
 	prefix []byte
 	seq    uint64
+	noKeys bool // there are no rows of keys
 	ops    []keyspace.Op
 	bytes  int // of ops
 }
@@ -50,14 +53,17 @@ func (r *sideRows) window(win []byte) []byte {
 }
 
 func (r *sideRows) key(win []byte, kind byte, key []byte) []byte {
-	return keyspace.AppendBytes(append(r.window(win), kind), key)
+	row := append(r.window(win), kind)
+	return keyspace.AppendBytes(keyspace.AppendUint64(row, xxhash.Sum64(key)), key)
 }
 
 // add appends count values of a key.
 func (r *sideRows) add(win, key []byte, count int, values []byte) error {
 	r.seq++
 	r.set(keyspace.AppendUint64(r.key(win, rowValue, key), r.seq), append(binary.AppendUvarint(nil, uint64(count)), values...))
-	r.set(r.key(win, rowKey, key), nil)
+	if !r.noKeys {
+		r.set(r.key(win, rowKey, key), nil)
+	}
 	if r.bytes >= sideBatchBytes {
 		return r.flush()
 	}
@@ -81,12 +87,8 @@ func (r *sideRows) flush() error {
 }
 
 // drop removes the rows of a window.
-func (r *sideRows) drop(win []byte) error { return r.dropRange(r.window(win)) }
-
-// dropAll removes all rows.
-func (r *sideRows) dropAll() error { return r.dropRange(r.prefix) }
-
-func (r *sideRows) dropRange(prefix []byte) error {
+func (r *sideRows) drop(win []byte) error {
+	prefix := r.window(win)
 	return r.store.Apply([]keyspace.Op{{Kind: keyspace.DeleteRange, Key: prefix, Value: keyspace.PrefixEnd(prefix)}}, false)
 }
 
@@ -113,13 +115,21 @@ func (r *sideRows) readKeys(from store.Reader, q sideRequest) (*fnpb.StateGetRes
 			return false
 		}
 		var key []byte
-		if key, _, bad = keyspace.Bytes(rest); bad != nil {
+		if key, _, bad = rowKeyOf(rest); bad != nil {
 			return false
 		}
 		resp.Data = append(resp.Data, key...)
 		return true
 	})
 	return resp, errors.Join(err, bad)
+}
+
+// rowKeyOf reads the key from what follows the kind of a row.
+func rowKeyOf(b []byte) (key, rest []byte, err error) {
+	if _, b, err = keyspace.Uint64(b); err != nil {
+		return nil, nil, err
+	}
+	return keyspace.Bytes(b)
 }
 
 func (r *sideRows) readValues(from store.Reader, q sideRequest) (*fnpb.StateGetResponse, error) {
@@ -163,7 +173,7 @@ func (r *sideRows) readAll(from store.Reader, q sideRequest) (*fnpb.StateGetResp
 	var token []byte
 	err := from.Scan(next, keyspace.PrefixEnd(prefix), func(k, v []byte) bool {
 		rest := k[len(prefix):]
-		key, seq, err := keyspace.Bytes(rest)
+		key, seq, err := rowKeyOf(rest)
 		if bad = err; err != nil {
 			return false
 		}

@@ -82,6 +82,13 @@ func (s Shares) Window() int32 { return int32(clamp(s.Transit/48, windowMin, win
 // what it writes to the store.
 func (s Shares) Bundle() int64 { return clamp(s.Transit/8, bundleMin, bundleMax) }
 
+// SideIndex is the part of the side inputs' share for indexes in memory, SideRows
+// that for the store of what does not fit.
+func (s Shares) SideIndex() int64 { return s.SideInputs / 4 }
+
+// SideRows is the rest of that share.
+func (s Shares) SideRows() int64 { return s.SideInputs - s.SideIndex() }
+
 // Group is the share of one of the groupings that run at once.
 func (s Shares) Group(atOnce int) int64 { return s.Grouping / int64(max(atOnce, 1)) }
 

@@ -21,7 +21,8 @@ type Options struct {
 	// DefaultMemory, and less than MinMemory counts as that.
 	MemoryBudget int64
 	// Scratch: what is in the store need not survive the process, so there is no
-	// log.
+	// log. It is taken to be written at once and read later: files are merged
+	// less often.
 	Scratch bool
 	// FS is the file system; nil is the machine's.
 	FS vfs.FS
@@ -58,6 +59,9 @@ const (
 	// l0Files is the number of level-0 files from which they are merged. Each
 	// one costs every read.
 	l0Files = 2
+	// scratchMemTables and scratchL0Files are those of a scratch store.
+	scratchMemTables = 2
+	scratchL0Files   = 8
 	// openFilesMax bounds the file descriptors that the store keeps.
 	openFilesMax = 500
 	// syncBytes is how much of a new file is written before the system is asked
@@ -92,6 +96,11 @@ func share(budget int64) (memTable uint64, cache int64) {
 // pebbleOptions are the options that opening a store takes.
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	memTable, cache := share(o.MemoryBudget)
+	tables, files := memTables, l0Files
+	if o.Scratch {
+		tables, files = scratchMemTables, scratchL0Files
+		memTable *= memTables / scratchMemTables
+	}
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -101,8 +110,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion:          formatVersion,
 		CacheSize:                   cache,
 		MemTableSize:                memTable,
-		MemTableStopWritesThreshold: memTables,
-		L0CompactionThreshold:       l0Files,
+		MemTableStopWritesThreshold: tables,
+		L0CompactionThreshold:       files,
 		DisableWAL:                  o.Scratch,
 		MaxOpenFiles:                openFilesMax,
 		FlushDelayDeleteRange:       flushDelay,

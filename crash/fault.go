@@ -98,6 +98,9 @@ func (s *suite) killAtFailpoint(ctx context.Context) error {
 	s.restart(s.points.any())
 	select {
 	case <-s.r.done:
+		if err := s.look(ctx); err != nil {
+			return err
+		}
 	case <-time.After(armedMax): // it may still come
 	case <-ctx.Done():
 	}

@@ -92,6 +92,11 @@ func (s *suite) round(ctx context.Context, round int) error {
 func (s *suite) checkStore(ctx context.Context) error {
 	s.r.kill()
 	s.report.killed("runner")
+	return s.look(ctx)
+}
+
+// look looks into what a runner has left that is dead.
+func (s *suite) look(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, s.r.binary, "store", "check", s.r.data).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("what the runner has left is damaged: %w\n%s", err, out)

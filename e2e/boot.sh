@@ -15,6 +15,7 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+chroot=$(command -v chroot)
 export PATH=/usr/local/bin:/usr/bin:/bin LD_LIBRARY_PATH=/usr/local/lib
 cd "$root"
-exec chroot "$root" /opt/apache/beam/boot "$@"
+exec "$chroot" "$root" /opt/apache/beam/boot "$@"

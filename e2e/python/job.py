@@ -12,11 +12,14 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 
+leaked = []
+
+
 class Slow(beam.DoFn):
   """Passes numbers on with a key, after a pause."""
 
-  def __init__(self, pause, extra):
-    self.pause, self.extra = pause, extra
+  def __init__(self, pause, extra, leak, stick):
+    self.pause, self.extra, self.leak, self.stick = pause, extra, leak, stick
     self.count, self.sum = Metrics.counter('e2e', 'count'), Metrics.counter('e2e', 'sum')
 
   def setup(self):
@@ -27,9 +30,18 @@ class Slow(beam.DoFn):
 
   def process(self, n):
     time.sleep(self.pause)
+    if self.leak:
+      leaked.append(b'x' * (self.leak << 20))
+    if self.stick and n == 42 and not os.path.exists(self.stick):
+      open(self.stick, 'w').close()  # once is enough
+      self.never_returns()
     self.count.inc()
     self.sum.inc(n)
     yield n % 10, n
+
+  def never_returns(self):
+    while True:
+      time.sleep(1)
 
 
 class Grouped(beam.DoFn):
@@ -49,10 +61,12 @@ def main():
   parser.add_argument('--numbers', type=int, default=1000)
   parser.add_argument('--pause', type=float, default=0.01, help='seconds for each number')
   parser.add_argument('--extra', action='store_true', help='workers must have what the test stages, mounts and sets')
+  parser.add_argument('--leak', type=int, default=0, help='MiB that a worker keeps of each number')
+  parser.add_argument('--stick', help='the number 42 never returns, unless this file is there')
   own, rest = parser.parse_known_args()
   p = beam.Pipeline(options=PipelineOptions(rest))
   _ = (
-      p | beam.Create(range(own.numbers)) | beam.Reshuffle() | 'Slow' >> beam.ParDo(Slow(own.pause, own.extra))
+      p | beam.Create(range(own.numbers)) | beam.Reshuffle() | 'Slow' >> beam.ParDo(Slow(own.pause, own.extra, own.leak, own.stick))
       | beam.GroupByKey() | beam.ParDo(Grouped()))
   result = p.run()
   result.wait_until_finish()

@@ -47,6 +47,7 @@ type Config struct {
 	WorkersPerEnvironment int
 	MaxAttempts           int
 	Docker                docker.Options
+	Limits                workerLimits
 	Profile               bool // serve profiles of this process
 	Log                   *slog.Logger
 	WorkerLog             *slog.Logger // gets what workers log, too; nil: nobody does

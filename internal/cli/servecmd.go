@@ -25,6 +25,7 @@ type runnerFlags struct {
 	Env                   map[string]string `help:"Replace the environment of a language or of an environment id, like java=process:/opt/boot. May be repeated." placeholder:"NAME=SPEC" mapsep:"none"`
 	WorkersPerEnvironment int               `help:"Worker processes for each environment. By default as many as make sense: the number of cores for Python." placeholder:"N"`
 	MaxAttempts           int               `help:"How often a failing bundle is tried before its job fails." default:"4"`
+	Limits                workerLimits      `embed:"" group:"Limits of workers"`
 	Docker                dockerFlags       `embed:"" prefix:"docker-" group:"Containers of DOCKER environments"`
 	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
 	LogFormat             string            `help:"Form of the runner's own output: ${enum}." enum:"text,json" default:"text"`
@@ -38,6 +39,9 @@ func (f *runnerFlags) validate() error {
 	}
 	if f.WorkersPerEnvironment < 0 {
 		return &exitError{exitUsage, fmt.Errorf("--workers-per-environment %d: not a number of workers", f.WorkersPerEnvironment)}
+	}
+	if err := f.Limits.validate(); err != nil {
+		return err
 	}
 	containers := f.Docker.options()
 	if err := containers.Check(); err != nil {
@@ -55,6 +59,7 @@ func (f *runnerFlags) config(env *Env) Config {
 		WorkerLog: f.workerLog(env), LogSpace: int64(f.LogSpace),
 		Memory: memory, Disk: int64(f.Disk), Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
 		Docker:  f.Docker.options(),
+		Limits:  f.Limits,
 		Log:     f.logger(env, f.LogLevel),
 		Version: env.Version,
 	}

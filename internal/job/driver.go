@@ -77,6 +77,7 @@ type execution struct {
 	attempt *attempt
 	cancel  context.CancelFunc
 	started time.Time
+	pace    pace
 }
 
 // What the driver is told, besides core events.
@@ -240,6 +241,7 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 		return environment.NewPool(o.FnAPI, id, env, environment.Options{
 			Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
 			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
+			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{h.Name(), text}) },
 			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
 		})
 	}
@@ -282,6 +284,7 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 			d.step(core.ClockAdvanced{NowMS: now()})
 		case <-ticker.C:
 			d.poll()
+			d.watchPace(time.Now())
 		case <-drain:
 			drain = d.drain()
 		case <-cancelled:
@@ -398,7 +401,10 @@ func (d *driver) handle(x any) {
 	case progressed:
 		if d.running[x.bundle] == x.ex { // else it counts, if at all, in what is committed
 			d.setLive(x.bundle, x.set)
+			x.ex.pace.progressed(x.set.Infos(), time.Now())
 		}
+	case workerNotice:
+		d.workerNotice(x)
 	case reportWant:
 		d.saveProgress()
 		close(x.done)
@@ -524,7 +530,7 @@ func (d *driver) start(e core.StartBundle) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	a := d.r.newAttempt(e)
 	a.split.tell = func(ev core.Event) { d.tell(ev) }
-	d.running[e.Bundle] = &execution{attempt: a, cancel: cancel, started: time.Now()}
+	d.running[e.Bundle] = &execution{attempt: a, cancel: cancel, started: time.Now(), pace: pace{last: time.Now()}}
 	d.wg.Add(1)
 	go func() {
 		defer d.wg.Done()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
@@ -42,6 +43,10 @@ type attempt struct {
 	expired []expiredSide
 	// dropped counts elements that came too late, once for each window.
 	dropped int64
+	// worker runs the bundle, once it has one.
+	worker atomic.Pointer[Worker]
+	// activity counts what the worker sends: output and state requests.
+	activity atomic.Int64
 	// pages are the blocks of large iterables.
 	pages []uint64
 }

@@ -24,6 +24,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 		return err
 	}
 	defer workers.Put(w)
+	a.worker.Store(&w)
 	chunks, err := a.input()
 	if err != nil {
 		return err
@@ -42,6 +43,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 		State:      a,
 		Output: func(transform string, data []byte) (err error) {
 			defer a.r.guard(&err)
+			a.activity.Add(1)
 			return a.receive(transform, data)
 		},
 		DataOutputs:   a.s.dataOutputs(),
@@ -352,6 +354,7 @@ func (a *attempt) shardOf(key []byte) (int, error) {
 
 // State implements fnapi.StateHandler.
 func (a *attempt) State(_ context.Context, req *fnpb.StateRequest) (*fnpb.StateResponse, error) {
+	a.activity.Add(1)
 	switch k := req.GetStateKey().GetType().(type) {
 	case *fnpb.StateKey_IterableSideInput_:
 		q := k.IterableSideInput

@@ -57,6 +57,14 @@ type Options struct {
 	MaxAttempts int
 	// StartTimeout is how long a harness may take to start; 0 is the default.
 	StartTimeout time.Duration
+	// WorkerMemory is how many bytes a worker may hold; 0: any number.
+	WorkerMemory int64
+	// StuckAfter is how long a bundle may make no progress before its job is
+	// told; 0 is the default.
+	StuckAfter time.Duration
+	// BundleTimeout is how long a bundle may make no progress before its worker
+	// is replaced and the bundle tried again; 0: as long as it likes.
+	BundleTimeout time.Duration
 	// TempDir is for grouping that does not fit in memory.
 	TempDir string
 	// Durable: Store and Spool outlive the process, and so do jobs: see Recover.
@@ -123,6 +131,9 @@ func NewManager(o Options) *Manager {
 	}
 	if o.Core.RunnerSlots == 0 {
 		o.Core.RunnerSlots = runtime.GOMAXPROCS(0)
+	}
+	if o.StuckAfter <= 0 {
+		o.StuckAfter = DefaultStuckAfter
 	}
 	if o.Memory == (memory.Shares{}) {
 		o.Memory = memory.Divide(DefaultMemory)

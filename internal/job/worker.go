@@ -31,6 +31,15 @@ type Worker interface {
 	Start(ctx context.Context, d *fnpb.ProcessBundleDescriptor, s bundle.Spec) Bundle
 }
 
+// inspected is a Worker that can be looked at and ended.
+type inspected interface {
+	Name() string
+	// Status is a text about its threads and memory.
+	Status(ctx context.Context) (string, error)
+	// Close ends it; err is why.
+	Close(err error)
+}
+
 // Bundle is a bundle on a worker. See bundle.Bundle for what its methods mean.
 type Bundle interface {
 	Wait() (*bundle.Result, error)

@@ -109,6 +109,8 @@ func (c *container) exitError() error {
 	return fmt.Errorf("its container ended with %s%s", e.Status, lastLine([]byte(c.secrets.hide(e.Output))))
 }
 
+func (c *container) memory(ctx context.Context) (int64, error) { return c.Memory(ctx) }
+
 func (c *container) stop() { c.Stop(processStopTimeout) }
 
 // output is the end of what the container has written, once it has ended.

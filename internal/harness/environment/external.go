@@ -2,6 +2,7 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -94,3 +95,6 @@ func (e *external) exitError() error { return nil }
 
 // output is not known: it went to the service's log.
 func (e *external) output() string { return "" }
+
+// memory is not known either.
+func (e *external) memory(context.Context) (int64, error) { return 0, errors.ErrUnsupported }

@@ -30,6 +30,8 @@ const (
 	// doubles with each failure.
 	backoffMin = 100 * time.Millisecond
 	backoffMax = 5 * time.Second
+	// slowStart is how often a job is told that a worker is still starting.
+	slowStart = 30 * time.Second
 	// exitWait is how long a broken control stream waits for its process to
 	// end, so that the error can say how it ended.
 	exitWait = time.Second
@@ -73,6 +75,11 @@ type Options struct {
 	Containers Containers
 	// Job is the job's name for those who look at containers.
 	Job string
+	// MemoryMax is how many bytes a worker may hold before it is replaced; zero
+	// is no limit. Workers of other machines are not measured.
+	MemoryMax int64
+	// Notice gets messages about a worker that its job should know; may be nil.
+	Notice func(h *fnapi.Harness, text string)
 	// PipelineOptions are the job's.
 	PipelineOptions *structpb.Struct
 	// Metadata is told to workers in their provision info.
@@ -85,6 +92,8 @@ type worker interface {
 	exited() <-chan struct{} // closed at its end; nil if that is not known
 	exitError() error        // why, once exited
 	output() string          // the end of what it has written, if that is known
+	// memory is how many bytes it holds; an error if that is not known.
+	memory(ctx context.Context) (int64, error)
 }
 
 // provision is what a worker is told outside GetProvisionInfo.
@@ -98,9 +107,10 @@ type provision struct {
 
 // member is a live worker of a pool.
 type member struct {
-	h    *fnapi.Harness
-	w    worker
-	load int // bundles on it
+	h       *fnapi.Harness
+	w       worker
+	load    int  // bundles on it
+	retired bool // gets no more bundles, and ends with the last
 }
 
 // Pool is the workers of one environment of one job. Its methods may be called
@@ -300,12 +310,12 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 	}
 	var best *member
 	for _, m := range p.live {
-		if alive(m.h) && (best == nil || m.load < best.load) {
+		if alive(m.h) && !m.retired && (best == nil || m.load < best.load) {
 			best = m
 		}
 	}
 	busy := best == nil || best.load > 0
-	if busy && p.starting < p.getters && len(p.live)+p.starting < p.Size() && p.failures < failuresMax {
+	if busy && p.starting < p.getters && p.staying()+p.starting < p.Size() && p.failures < failuresMax {
 		p.starting++
 		p.wg.Add(1)
 		go p.start(backoff(p.failures))
@@ -318,6 +328,16 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 		return nil, nil, p.describe(fmt.Errorf("gave up after %d failures in a row: %w", p.failures, p.lastErr))
 	}
 	return nil, p.changed, nil
+}
+
+// staying counts the workers that get more bundles; p.mu is held.
+func (p *Pool) staying() (n int) {
+	for _, m := range p.live {
+		if !m.retired {
+			n++
+		}
+	}
+	return n
 }
 
 // alive reports whether h is not dead.
@@ -344,7 +364,9 @@ func (p *Pool) Put(h *fnapi.Harness) {
 	defer p.mu.Unlock()
 	for _, m := range p.live {
 		if m.h == h {
-			m.load--
+			if m.load--; m.load == 0 && m.retired {
+				go h.Close(nil) // its watcher does the rest
+			}
 			if alive(h) {
 				p.failures = 0
 			}
@@ -421,11 +443,7 @@ func (p *Pool) about(m *member) []any {
 
 // watch waits for the worker's end and takes it out of the pool.
 func (p *Pool) watch(m *member) {
-	select {
-	case <-m.h.Done():
-	case <-m.w.exited():
-		m.h.Close(m.w.exitError())
-	}
+	p.attend(m)
 	p.mu.Lock()
 	for i := range p.live {
 		if p.live[i] == m {
@@ -489,18 +507,39 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 	mu.Lock()
 	m.w = w
 	mu.Unlock()
-	select {
-	case <-m.h.Ready():
-		return m, nil
-	case <-m.h.Done():
-		return m, m.h.Err()
-	case <-w.exited():
-		return m, w.exitError()
-	case <-ctx.Done():
-		if p.ctx.Err() != nil {
-			return m, errPoolClosed
+	return m, p.await(ctx, m)
+}
+
+// await waits until a worker that has been started is ready.
+func (p *Pool) await(ctx context.Context, m *member) error {
+	slow := time.NewTicker(slowStart)
+	defer slow.Stop()
+	began := time.Now()
+	for {
+		select {
+		case <-m.h.Ready():
+			return nil
+		case <-m.h.Done():
+			return m.h.Err()
+		case <-m.w.exited():
+			return m.w.exitError()
+		case <-slow.C:
+			p.notice(m.h, fmt.Sprintf("a worker of environment %q (%v) is starting for %v by now; it may take %v (--worker-start-timeout)",
+				p.envID, p.target, time.Since(began).Round(time.Second), p.opts.StartTimeout))
+		case <-ctx.Done():
+			if p.ctx.Err() != nil {
+				return errPoolClosed
+			}
+			return fmt.Errorf("worker did not connect to %s within %v (--worker-start-timeout)", p.opts.Endpoint, p.opts.StartTimeout)
 		}
-		return m, fmt.Errorf("worker did not connect to %s within %v", p.opts.Endpoint, p.opts.StartTimeout)
+	}
+}
+
+// notice tells the job of a worker.
+func (p *Pool) notice(h *fnapi.Harness, text string) {
+	p.opts.Log.Warn(text, "worker", h.Name())
+	if p.opts.Notice != nil {
+		p.opts.Notice(h, text)
 	}
 }
 

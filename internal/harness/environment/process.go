@@ -90,6 +90,9 @@ func (p *process) run(started chan<- error) {
 	close(p.done)
 }
 
+// memory is what the process holds with all that it has started.
+func (p *process) memory(context.Context) (int64, error) { return treeMemory(p.cmd.Process.Pid) }
+
 // output is the end of what the process has written.
 func (p *process) output() string { return p.secrets.hide(p.out.String()) }
 
@@ -110,7 +113,7 @@ func (p *process) exitError() error { return p.err }
 // stop ends the process: it gets time to end by itself now that its control
 // stream is closed, then a signal, then it is killed with its whole group.
 func (p *process) stop() {
-	for _, end := range []func(int){func(int) {}, terminateGroup, killGroup} {
+	for _, end := range []func(int){func(int) {}, terminateGroup, killAll} {
 		end(p.cmd.Process.Pid)
 		t := time.NewTimer(processStopTimeout)
 		select {
@@ -120,6 +123,12 @@ func (p *process) stop() {
 		case <-t.C:
 		}
 	}
+}
+
+// killAll ends a process with all that it has started.
+func killAll(pid int) {
+	killTree(pid) // first, while it is known who belongs to whom
+	killGroup(pid)
 }
 
 // harnessVars are the variables by which SDK harnesses find the runner when no

@@ -61,6 +61,7 @@ type grammar struct {
 	Plan     planCmd     `cmd:"" help:"Print the execution plan of a job or of a pipeline file."`
 	Snapshot snapshotCmd `cmd:"" help:"Take snapshots of jobs, from which others begin."`
 	Store    storeCmd    `cmd:"" help:"Look into a data directory that no server uses."`
+	Worker   workerCmd   `cmd:"" help:"Offer slots for workers to runners, also of other machines."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -241,7 +241,7 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 		return environment.NewPool(o.FnAPI, id, env, environment.Options{
 			Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
 			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
-			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{h.Name(), text}) },
+			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{id, h.Name(), text}) },
 			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
 		})
 	}

@@ -24,7 +24,7 @@ const (
 	// statusTimeout is how long a worker has to say what it is doing.
 	statusTimeout = 10 * time.Second
 	// statusMax bounds what is shown of that, in bytes.
-	statusMax = 16 << 10
+	statusMax = 64 << 10
 )
 
 // pace is whether a running bundle gets on. Progress is whatever a worker tells
@@ -131,6 +131,7 @@ func (d *driver) inspect(w inspected, text string, end bool) {
 		defer d.wg.Done()
 		ctx, cancel := context.WithTimeout(d.ctx, statusTimeout)
 		defer cancel()
+		cause := fmt.Errorf("it was ended (--bundle-timeout): %s", text)
 		status, err := w.Status(ctx)
 		switch {
 		case errors.Is(err, fnapi.ErrNoStatus):
@@ -142,15 +143,17 @@ func (d *driver) inspect(w inspected, text string, end bool) {
 		d.log.Warn("a bundle makes no progress", "worker", w.Name(), "ended", end)
 		d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, text)
 		if end {
-			w.Close(fmt.Errorf("it was ended (--bundle-timeout): %s", text))
+			w.Close(cause)
 		}
 	}()
 }
 
-// workerNotice is what a pool tells of a worker.
-type workerNotice struct{ worker, text string }
+// workerNotice is what the pool of an environment tells of a worker.
+type workerNotice struct{ environment, worker, text string }
 
-// workerNotice tells the job of it, with the transforms that run there.
+// workerNotice tells the job of it, with the transforms that it is about: those
+// that run there, or else one that is waiting for it. What runs on a worker that
+// is to be replaced gives back what it has not begun, to end soon.
 func (d *driver) workerNotice(n workerNotice) {
 	var names []string
 	for _, ex := range d.running {
@@ -160,12 +163,22 @@ func (d *driver) workerNotice(n workerNotice) {
 		}
 		if in, ok := (*w).(inspected); ok && in.Name() == n.worker {
 			names = append(names, d.busyTransform(ex))
+			d.shorten(ex)
 		}
 	}
 	slices.Sort(names)
-	text := n.text
+	text := n.text + "; it is for " + d.r.userOf(n.environment)
 	if names = slices.Compact(names); len(names) > 0 {
-		text += "; it runs " + strings.Join(names, ", ")
+		text = n.text + "; it runs " + strings.Join(names, ", ")
 	}
 	d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, text)
+}
+
+// shorten has a bundle give back all that it has not begun, with its record.
+func (d *driver) shorten(ex *execution) {
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		ex.attempt.split.split(d.ctx, 0, false)
+	}()
 }

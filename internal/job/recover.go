@@ -168,11 +168,11 @@ func (d *driver) awaitServices(ctx context.Context) error {
 		if t == nil || t.Kind != environment.External {
 			continue
 		}
-		if dial(ctx, t.Endpoint) == nil {
+		if anyAnswers(ctx, t.Services) {
 			continue
 		}
 		d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("waits up to %v for the worker service at %s", wait, t.Endpoint))
-		if err := d.await(ctx, t.Endpoint); err != nil {
+		if err := d.await(ctx, t.Services); err != nil {
 			return fmt.Errorf("transform %s: the worker service at %s has not come back within %v of the restart of the runner; with LOOPBACK it ends with the program that submitted the job: jobs that are to outlive it need another environment", d.r.userOf(id), t.Endpoint, wait)
 		}
 	}
@@ -193,8 +193,8 @@ func (d *driver) giveUp(ctx context.Context, err error) {
 	d.j.fail(err)
 }
 
-// await tries to reach an address until ctx ends or the job is cancelled.
-func (d *driver) await(ctx context.Context, address string) error {
+// await tries to reach one of the services until ctx ends or the job is cancelled.
+func (d *driver) await(ctx context.Context, services []environment.Service) error {
 	tick := time.NewTicker(dialTimeout)
 	defer tick.Stop()
 	for {
@@ -204,11 +204,17 @@ func (d *driver) await(ctx context.Context, address string) error {
 		case <-d.j.cancel:
 			return nil // the driver sees to it
 		case <-tick.C:
-			if dial(ctx, address) == nil {
+			if anyAnswers(ctx, services) {
 				return nil
 			}
 		}
 	}
+}
+
+// anyAnswers tells whether one of the services can be reached: the others may
+// come back later.
+func anyAnswers(ctx context.Context, services []environment.Service) bool {
+	return slices.ContainsFunc(services, func(s environment.Service) bool { return dial(ctx, s.Endpoint) == nil })
 }
 
 func dial(ctx context.Context, address string) error {

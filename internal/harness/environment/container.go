@@ -79,7 +79,7 @@ type container struct {
 func (p *Pool) startContainer(ctx context.Context, h *fnapi.Harness) (*container, error) {
 	c, err := p.opts.Containers.Start(ctx, ContainerSpec{
 		Image:  p.target.Image,
-		Args:   contractFlags(h, p.artifactEndpoint()),
+		Args:   p.contact(h).flags(),
 		Vars:   p.target.Vars,
 		Worker: h.Name(), Job: p.opts.Job, Environment: p.envID,
 	})
@@ -87,19 +87,6 @@ func (p *Pool) startContainer(ctx context.Context, h *fnapi.Harness) (*container
 		return nil, err
 	}
 	return &container{Container: c, secrets: p.secrets(h)}, nil
-}
-
-// contractFlags are what a boot program is started with; the provision service
-// tells it the rest.
-func contractFlags(h *fnapi.Harness, artifacts string) []string {
-	endpoint := h.Endpoint()
-	return []string{
-		"--id=" + h.ID(),
-		"--provision_endpoint=" + endpoint,
-		"--control_endpoint=" + endpoint,
-		"--logging_endpoint=" + endpoint,
-		"--artifact_endpoint=" + artifacts,
-	}
 }
 
 func (c *container) exited() <-chan struct{} { return c.Exited() }

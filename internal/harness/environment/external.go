@@ -10,10 +10,9 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-
-	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
 // Timeouts of calls to a worker pool service.
@@ -26,12 +25,14 @@ const (
 type external struct {
 	endpoint string
 	id       string
+	release  func() // its slot
 }
 
-// startExternal asks the target's worker pool service for a worker. A LOOPBACK
-// worker lives in the program that submitted the job.
-func startExternal(ctx context.Context, t *Target, h *fnapi.Harness, artifacts string) (*external, error) {
-	cc, err := dialPool(t.Endpoint)
+// startExternal asks a worker pool service for a worker. A LOOPBACK worker
+// lives in the program that submitted the job. If wait is set, the service may
+// take its time to appear.
+func startExternal(ctx context.Context, endpoint string, params map[string]string, c contact, wait bool) (*external, error) {
+	cc, err := dialPool(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -40,20 +41,22 @@ func startExternal(ctx context.Context, t *Target, h *fnapi.Harness, artifacts s
 	defer cancel()
 	api := func(url string) *pipepb.ApiServiceDescriptor { return &pipepb.ApiServiceDescriptor{Url: url} }
 	resp, err := fnpb.NewBeamFnExternalWorkerPoolClient(cc).StartWorker(ctx, &fnpb.StartWorkerRequest{
-		WorkerId:          h.ID(),
-		ControlEndpoint:   api(h.Endpoint()),
-		LoggingEndpoint:   api(h.Endpoint()),
-		ArtifactEndpoint:  api(artifacts),
-		ProvisionEndpoint: api(h.Endpoint()),
-		Params:            t.Params,
-	}, grpc.WaitForReady(true))
-	if err != nil {
-		return nil, fmt.Errorf("worker service at %s does not answer (is the program that serves it still running?): %s", t.Endpoint, status.Convert(err).Message())
+		WorkerId:          c.id,
+		ControlEndpoint:   api(c.control),
+		LoggingEndpoint:   api(c.logging),
+		ArtifactEndpoint:  api(c.artifacts),
+		ProvisionEndpoint: api(c.provision),
+		Params:            params,
+	}, grpc.WaitForReady(wait))
+	switch {
+	case status.Code(err) == codes.ResourceExhausted:
+		return nil, fmt.Errorf("worker service at %s: %w", endpoint, errFull)
+	case err != nil:
+		return nil, fmt.Errorf("worker service at %s does not answer (is the program that serves it still running?): %s", endpoint, status.Convert(err).Message())
+	case resp.GetError() != "":
+		return nil, fmt.Errorf("worker service at %s: %s", endpoint, oneLine(resp.GetError()))
 	}
-	if resp.GetError() != "" {
-		return nil, fmt.Errorf("worker service at %s: %s", t.Endpoint, oneLine(resp.GetError()))
-	}
-	return &external{endpoint: t.Endpoint, id: h.ID()}, nil
+	return &external{endpoint: endpoint, id: c.id}, nil
 }
 
 // oneLine takes the line of text that says most: the last one of a Python
@@ -77,6 +80,7 @@ func dialPool(endpoint string) (*grpc.ClientConn, error) {
 
 // stop asks the service to stop the worker. The service may be gone already.
 func (e *external) stop() {
+	defer e.release()
 	cc, err := dialPool(e.endpoint)
 	if err != nil {
 		return

@@ -96,12 +96,11 @@ type worker interface {
 	memory(ctx context.Context) (int64, error)
 }
 
-// provision is what a worker is told outside GetProvisionInfo.
+// provision is what a worker without a boot program is told.
 type provision struct {
-	artifacts    string
 	options      *structpb.Struct
 	capabilities []string
-	status       bool // the runner takes status reports
+	status       string // where the runner takes status reports; "" if it does not
 	secrets      secrets
 }
 
@@ -121,6 +120,8 @@ type Pool struct {
 	opts   Options
 	target *Target
 	broken error // the environment cannot run
+	// services of an External target
+	services *services
 
 	ctx    context.Context // ends with the pool
 	cancel context.CancelFunc
@@ -163,7 +164,11 @@ func NewPool(srv *fnapi.Server, envID string, env *pipepb.Environment, o Options
 
 // prepare finds out how the workers of a target reach the runner.
 func (p *Pool) prepare(t *Target) (err error) {
-	if t.Kind != Docker {
+	switch t.Kind {
+	case External:
+		p.services = newServices(t.Services)
+		return nil
+	case Process:
 		return nil
 	}
 	if p.opts.Containers == nil {
@@ -208,6 +213,9 @@ func (p *Pool) Size() int {
 		return p.opts.WorkersPerEnvironment
 	case p.broken == nil && p.target.Kind != External && p.target.Language == Python:
 		return runtime.GOMAXPROCS(0) // one interpreter uses one core
+	}
+	if p.services != nil {
+		return p.services.slots()
 	}
 	return 1
 }
@@ -315,7 +323,7 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 		}
 	}
 	busy := best == nil || best.load > 0
-	if busy && p.starting < p.getters && p.staying()+p.starting < p.Size() && p.failures < failuresMax {
+	if busy && p.starting < p.getters && p.staying()+p.starting < p.Size() && p.failures < p.failuresMax() {
 		p.starting++
 		p.wg.Add(1)
 		go p.start(backoff(p.failures))
@@ -324,7 +332,7 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 	case best != nil && (best.load < p.perWorker() || p.starting == 0):
 		best.load++
 		return best.h, nil, nil
-	case best == nil && p.starting == 0 && p.failures >= failuresMax:
+	case best == nil && p.starting == 0 && p.failures >= p.failuresMax():
 		return nil, nil, p.describe(fmt.Errorf("gave up after %d failures in a row: %w", p.failures, p.lastErr))
 	}
 	return nil, p.changed, nil
@@ -338,6 +346,15 @@ func (p *Pool) staying() (n int) {
 		}
 	}
 	return n
+}
+
+// failuresMax is how many failures in a row the pool takes: a service that is
+// away costs some, and must not use up those of the others.
+func (p *Pool) failuresMax() int {
+	if p.services != nil {
+		return failuresMax * len(p.services.list)
+	}
+	return failuresMax
 }
 
 // alive reports whether h is not dead.
@@ -547,13 +564,12 @@ func (p *Pool) notice(h *fnapi.Harness, text string) {
 func (p *Pool) launchWorker(ctx context.Context, h *fnapi.Harness) (worker, error) {
 	switch p.target.Kind {
 	case External:
-		return asWorker(startExternal(ctx, p.target, h, p.artifactEndpoint()))
+		return asWorker(p.services.start(ctx, p.target.Params, p.contact(h)))
 	case Process:
-		return asWorker(startProcess(p.target, h, provision{
-			artifacts:    p.artifactEndpoint(),
+		return asWorker(startProcess(p.target, p.contact(h), provision{
 			options:      p.opts.PipelineOptions,
 			capabilities: fnapi.DefaultCapabilities(),
-			status:       p.reportsStatus(),
+			status:       p.statusEndpoint(),
 			secrets:      p.secrets(h),
 		}))
 	case Docker:
@@ -579,10 +595,18 @@ func (p *Pool) provisionInfo() *fnpb.ProvisionInfo {
 		ArtifactEndpoint: &pipepb.ApiServiceDescriptor{Url: p.artifactEndpoint()},
 		Metadata:         p.opts.Metadata,
 	}
-	if p.reportsStatus() {
-		info.StatusEndpoint = &pipepb.ApiServiceDescriptor{Url: p.opts.Endpoint}
+	if url := p.statusEndpoint(); url != "" {
+		info.StatusEndpoint = &pipepb.ApiServiceDescriptor{Url: url}
 	}
 	return info
+}
+
+// statusEndpoint is where workers report their status; "" if they do not.
+func (p *Pool) statusEndpoint() string {
+	if !p.reportsStatus() {
+		return ""
+	}
+	return p.opts.Endpoint
 }
 
 // stop ends a worker: its control stream first, so that it can end by itself.

@@ -10,10 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protojson"
-
-	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
 const (
@@ -40,7 +36,7 @@ type process struct {
 // startProcess runs the target's command with the flags of Beam's container
 // contract, and with the variables that SDK harnesses read when they are run
 // without a boot program.
-func startProcess(t *Target, h *fnapi.Harness, info provision) (*process, error) {
+func startProcess(t *Target, c contact, info provision) (*process, error) {
 	words := []string{t.Command}
 	if _, err := exec.LookPath(t.Command); err != nil {
 		// Not a program as a whole: a command line.
@@ -52,10 +48,10 @@ func startProcess(t *Target, h *fnapi.Harness, info provision) (*process, error)
 	if err != nil {
 		return nil, fmt.Errorf("folder for a worker: %w", err)
 	}
-	args := append(words[1:], contractFlags(h, info.artifacts)...)
+	args := append(words[1:], c.flags()...)
 	args = append(args, "--semi_persist_dir="+dir)
 	p := &process{cmd: exec.Command(words[0], args...), dir: dir, secrets: info.secrets, done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), harnessVars(h, info)...)
+	p.cmd.Env = append(os.Environ(), c.vars(info)...)
 	for k, v := range t.Vars {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
@@ -129,28 +125,6 @@ func (p *process) stop() {
 func killAll(pid int) {
 	killTree(pid) // first, while it is known who belongs to whom
 	killGroup(pid)
-}
-
-// harnessVars are the variables by which SDK harnesses find the runner when no
-// boot program tells them.
-func harnessVars(h *fnapi.Harness, info provision) []string {
-	api := fmt.Sprintf("url: %q", h.Endpoint())
-	vars := []string{
-		"WORKER_ID=" + h.ID(),  // Python
-		"HARNESS_ID=" + h.ID(), // Java
-		"CONTROL_API_SERVICE_DESCRIPTOR=" + api,
-		"LOGGING_API_SERVICE_DESCRIPTOR=" + api,
-		"RUNNER_CAPABILITIES=" + strings.Join(info.capabilities, " "),
-	}
-	if info.status {
-		vars = append(vars, "STATUS_API_SERVICE_DESCRIPTOR="+api)
-	}
-	if info.options != nil {
-		if b, err := protojson.Marshal(info.options); err == nil {
-			vars = append(vars, "PIPELINE_OPTIONS="+string(b))
-		}
-	}
-	return vars
 }
 
 // tail keeps the end of what is written to it.

@@ -45,8 +45,11 @@ type Target struct {
 	Env *pipepb.Environment
 	// Language is the SDK's language.
 	Language Language
-	// Endpoint is the worker pool service of an External target.
+	// Endpoint has the worker pool services of an External target, as they were
+	// given.
 	Endpoint string
+	// Services are those services.
+	Services []Service
 	// Params are passed to that service.
 	Params map[string]string
 	// Command is what a Process target runs.
@@ -76,7 +79,7 @@ func (t *Target) String() string {
 // takes the first that can run, EXTERNAL and PROCESS before the others.
 //
 // Overrides replace environments: the value is "process:COMMAND ARGS",
-// "external:HOST:PORT" or "docker:IMAGE". The key says of which: "process",
+// "external:HOST:PORT" (several with commas) or "docker:IMAGE". The key says of which: "process",
 // "external" (or "loopback") and an environment's id always apply; a glob for
 // container images, a language (python, java, go, typescript) and "docker"
 // apply, in this order, to all but PROCESS and EXTERNAL environments.
@@ -176,6 +179,11 @@ func externalTarget(t *Target) (*Target, error) {
 	if a := p.GetEndpoint().GetAuthentication(); a != nil {
 		return nil, fmt.Errorf("external environment %s wants authentication %q, which is not supported", p.GetEndpoint().GetUrl(), a.GetUrn())
 	}
+	services, err := parseServices(p.GetEndpoint().GetUrl())
+	if err != nil {
+		return nil, fmt.Errorf("external environment: %w", err)
+	}
+	t.Services = services
 	t.Kind, t.Endpoint, t.Params = External, p.GetEndpoint().GetUrl(), p.GetParams()
 	return t, nil
 }

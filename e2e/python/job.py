@@ -18,8 +18,8 @@ leaked = []
 class Slow(beam.DoFn):
   """Passes numbers on with a key, after a pause."""
 
-  def __init__(self, pause, extra, leak, stick):
-    self.pause, self.extra, self.leak, self.stick = pause, extra, leak, stick
+  def __init__(self, pause, extra, leak, stick, trace):
+    self.pause, self.extra, self.leak, self.stick, self.trace = pause, extra, leak, stick, trace
     self.count, self.sum = Metrics.counter('e2e', 'count'), Metrics.counter('e2e', 'sum')
 
   def setup(self):
@@ -35,6 +35,9 @@ class Slow(beam.DoFn):
     if self.stick and n == 42 and not os.path.exists(self.stick):
       open(self.stick, 'w').close()  # once is enough
       self.never_returns()
+    if self.trace:
+      with open(self.trace, 'a') as f:
+        f.write(f'{n}\n')
     self.count.inc()
     self.sum.inc(n)
     yield n % 10, n
@@ -63,10 +66,12 @@ def main():
   parser.add_argument('--extra', action='store_true', help='workers must have what the test stages, mounts and sets')
   parser.add_argument('--leak', type=int, default=0, help='MiB that a worker keeps of each number')
   parser.add_argument('--stick', help='the number 42 never returns, unless this file is there')
+  parser.add_argument('--trace', help='file to which each number is written when it is processed, however often')
   own, rest = parser.parse_known_args()
   p = beam.Pipeline(options=PipelineOptions(rest))
   _ = (
-      p | beam.Create(range(own.numbers)) | beam.Reshuffle() | 'Slow' >> beam.ParDo(Slow(own.pause, own.extra, own.leak, own.stick))
+      p | beam.Create(range(own.numbers)) | beam.Reshuffle()
+      | 'Slow' >> beam.ParDo(Slow(own.pause, own.extra, own.leak, own.stick, own.trace))
       | beam.GroupByKey() | beam.ParDo(Grouped()))
   result = p.run()
   result.wait_until_finish()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
@@ -26,8 +27,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// stopTimeout is how long a stop waits for jobs and connections to end before
-// it cuts them off.
+// stopTimeout is how long a stop waits for jobs and connections to end, besides
+// what bundles get, before it cuts them off.
 const stopTimeout = 10 * time.Second
 
 // Config is what the flags of `serve` and `run` say.
@@ -48,7 +49,9 @@ type Config struct {
 	MaxAttempts           int
 	Docker                docker.Options
 	Limits                workerLimits
-	Profile               bool // serve profiles of this process
+	StopTimeout           time.Duration // how long bundles of durable jobs may run on after a stop
+	Advertise             string        // where workers reach this process, if not where it listens
+	Profile               bool          // serve profiles of this process
 	Log                   *slog.Logger
 	WorkerLog             *slog.Logger // gets what workers log, too; nil: nobody does
 	LogSpace              int64        // bytes of workers' logs that are kept; 0 is the default
@@ -96,7 +99,8 @@ type frontDoor struct {
 	grpc   *grpc.Server
 	http   *http.Server
 	health *health
-	failed chan error // a server ended that should not
+	failed chan error    // a server ended that should not
+	stop   time.Duration // how long a stop may take
 }
 
 // open starts everything. When it returns, both addresses serve.
@@ -149,18 +153,31 @@ func reachable(host string, addr net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
+// advertised is the address that workers are told.
+func advertised(address, own string) string {
+	if address == "" {
+		return own
+	}
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	_, port, _ := net.SplitHostPort(own) // which is one of ours
+	return net.JoinHostPort(strings.Trim(address, "[]"), port)
+}
+
 func build(cfg Config, newEngine NewEngine, addr, httpAddr net.Addr) (*frontDoor, error) {
 	d := &frontDoor{
 		jobEndpoint: reachable(cfg.Host, addr),
 		httpURL:     "http://" + reachable(cfg.Host, httpAddr),
 		failed:      make(chan error, 2),
+		stop:        cfg.StopTimeout + stopTimeout,
 		health:      newHealth(),
 	}
 	artifacts, err := artifact.Open(artifact.Options{Dir: filepath.Join(cfg.Dir, "artifacts")})
 	if err != nil {
 		return nil, err
 	}
-	d.engine, err = newEngine(EngineConfig{Config: cfg, Endpoint: d.jobEndpoint, Artifacts: artifacts})
+	d.engine, err = newEngine(EngineConfig{Config: cfg, Endpoint: advertised(cfg.Advertise, d.jobEndpoint), Artifacts: artifacts})
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +234,7 @@ func localNames(host string, next http.Handler) http.Handler {
 
 // close stops jobs first, so that clients hear of it, then the servers.
 func (d *frontDoor) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), d.stop)
 	defer cancel()
 	d.health.stop()
 	var err error

@@ -91,6 +91,8 @@ type serveCmd struct {
 	ClientTimeout time.Duration `help:"How long a job that goes on after a restart waits for the worker service that it had, as LOOPBACK jobs do." default:"5m" placeholder:"TIME"`
 	KeepJobs      int           `help:"How many jobs that have ended are kept to be looked at; the oldest are forgotten." default:"1000" placeholder:"N"`
 	KeepFor       time.Duration `help:"Forget jobs that ended longer ago than this, like 72h. By default only their number counts." placeholder:"TIME"`
+	StopTimeout   time.Duration `help:"How long a stop lets bundles of durable jobs run on, to commit what they do." default:"30s" placeholder:"TIME"`
+	Advertise     string        `help:"Address at which workers reach the runner, as HOST or HOST:PORT, if that is another one: workers of other machines, with --host 0.0.0.0." placeholder:"ADDRESS"`
 	Pprof         bool          `help:"Serve Go profiles of the runner under /debug/pprof/ at the HTTP port." hidden:""`
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
 	originFlags   `embed:""`
@@ -134,6 +136,7 @@ func (c *serveCmd) Run(env *Env) error {
 	cfg.Host, cfg.Port, cfg.HTTPPort = c.Host, c.Port, c.HTTPPort
 	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
 	cfg.KeepJobs, cfg.KeepFor = c.KeepJobs, c.KeepFor
+	cfg.StopTimeout, cfg.Advertise = c.StopTimeout, c.Advertise
 	dir, release, err := c.dir()
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ type driver struct {
 	records   *table.Records        // of a durable job, else nil
 	unfolded  []uint64              // bundles whose metrics are in the store one by one
 	suspended bool                  // the runner stops and the job does not
+	resting   bool                  // no bundle begins any more: the runner is about to stop
 	updated   bool                  // stopped at a snapshot
 	cuts      map[*cut]bool         // snapshots of which there is no view yet
 	running   map[uint64]*execution // by bundle
@@ -276,7 +277,12 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 	d.step(core.Start{NowMS: now()})
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
+	stop, deadline := ctx.Done(), (<-chan time.Time)(nil)
 	for d.end == nil {
+		if d.resting && len(d.running) == 0 && len(d.results) == 0 {
+			d.suspend()
+			break
+		}
 		select {
 		case x := <-d.inbox:
 			d.handle(x)
@@ -290,9 +296,10 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 		case <-cancelled:
 			cancelled = nil
 			d.step(core.Cancel{})
-		case <-ctx.Done():
-			d.suspended = d.records != nil
-			d.step(core.Cancel{})
+		case <-stop:
+			stop, deadline = nil, d.rest()
+		case <-deadline:
+			d.suspend()
 		}
 	}
 	end := d.outcome()
@@ -303,6 +310,29 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 		d.log.Warn("the end of the job cannot be written down", "err", err)
 	}
 	return end
+}
+
+// rest begins to stop because the runner does. A durable job begins no bundle
+// any more, and those that run have until the returned channel has something;
+// they give back what they have not begun. Other jobs end at once: what they
+// have done goes with the runner.
+func (d *driver) rest() <-chan time.Time {
+	if d.records == nil || d.j.m.opts.StopTimeout <= 0 {
+		d.suspend()
+		return nil
+	}
+	d.resting = true
+	for _, ex := range d.running {
+		d.shorten(ex)
+	}
+	return time.After(d.j.m.opts.StopTimeout)
+}
+
+// suspend ends the job's run; a durable job goes on when the runner is started
+// again.
+func (d *driver) suspend() {
+	d.suspended = d.records != nil
+	d.step(core.Cancel{})
 }
 
 // outcome is the state in which the job ends.
@@ -488,7 +518,9 @@ func (d *driver) step(ev core.Event) {
 	for _, eff := range d.core.Step(ev) {
 		switch e := eff.(type) {
 		case core.StartBundle:
-			d.start(e)
+			if !d.resting { // else it is as if it had been aborted at once
+				d.start(e)
+			}
 		case core.Commit:
 			d.committer.add(e.Record)
 		case core.SplitBundle:

@@ -72,6 +72,9 @@ type Options struct {
 	// ClientTimeout is how long a job that goes on after a restart waits for the
 	// worker services that it had; 0 is the default.
 	ClientTimeout time.Duration
+	// StopTimeout is how long Close lets the bundles of durable jobs run on, to
+	// commit what they do; 0: it aborts them.
+	StopTimeout time.Duration
 	// KeepJobs is how many jobs that have ended are kept; 0 is the default.
 	KeepJobs int
 	// KeepFor is for how long they are kept at most; 0 is no limit.
@@ -108,6 +111,9 @@ var ErrNotFound = errors.New("no such job")
 
 // ErrState says that a job is not in the state that a request needs.
 var ErrState = errors.New("not possible in this state of the job")
+
+// errStopping is the answer to those who come too late.
+var errStopping = fmt.Errorf("%w: the server is shutting down", ErrState)
 
 // Manager holds the jobs of one server.
 type Manager struct {
@@ -159,6 +165,9 @@ func NewManager(o Options) *Manager {
 // Prepare validates and plans a pipeline. A *pipeline.Rejection says all that
 // is wrong with it.
 func (m *Manager) Prepare(_ context.Context, req *jobpb.PrepareJobRequest) (*Job, error) {
+	if m.ctx.Err() != nil {
+		return nil, errStopping
+	}
 	view, err := pipeline.Validate(req.GetPipeline())
 	if err != nil {
 		return nil, err
@@ -232,7 +241,7 @@ func (m *Manager) Run(_ context.Context, preparationID string) (*Job, error) {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, preparationID)
 	}
 	if err := m.ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: the server is shutting down", ErrState)
+		return nil, errStopping
 	}
 	if err := m.claim(j); err != nil {
 		return nil, err
@@ -283,8 +292,8 @@ func (m *Manager) Jobs() []*Job {
 	return all
 }
 
-// Close cancels all jobs, or suspends them if they are durable, and waits for
-// that, or for ctx.
+// Close takes no more jobs and cancels all that there are, or suspends them if
+// they are durable: see Options.StopTimeout. It waits for that, or for ctx.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
 	done := make(chan struct{})

@@ -222,6 +222,7 @@ class Run:
     self.children = 0
     self.spec = {
         'endpoint': args.endpoint,
+        'runner': args.runner,
         'environment': args.environment,
         'environment_config': self.pool.config,
         'options': args.pipeline_option,
@@ -382,6 +383,11 @@ def parse(argv):
       choices=('LOOPBACK', 'EXTERNAL', 'PROCESS'),
       help='where user code runs: in the test process; in processes started by '
       'a worker pool service of ours; in processes the runner starts')
+  parser.add_argument(
+      '--runner',
+      default='PortableRunner',
+      help="the SDK's runner that sends pipelines to the endpoint; "
+      'pharos_beam.PharosRunner is ours')
   parser.add_argument(
       '--pipeline-option',
       action='append',

@@ -50,7 +50,8 @@ def last_line(text):
 
 def is_refusal(exc):
   """Whether the job service refused the pipeline, so that nothing ran."""
-  code = getattr(exc, 'code', None)
+  # Our runner makes an exception of one line from the gRPC error.
+  code = getattr(exc, 'code', getattr(exc.__cause__, 'code', None))
   return callable(code) and getattr(code(), 'name', '') == 'INVALID_ARGUMENT'
 
 
@@ -79,7 +80,7 @@ def pipeline_args(spec):
     runner = spec['endpoint'].partition(':')[2] or 'FnApiRunner'
     return ['--runner=' + runner] + spec['options']
   args = [
-      '--runner=PortableRunner',
+      '--runner=' + spec['runner'],
       '--job_endpoint=' + spec['endpoint'],
       '--job_server_timeout=%d' % (spec['timeout'] + 60),
       '--environment_type=' + spec['environment'],
@@ -98,7 +99,8 @@ def make_suite_classes(spec):
   from apache_beam.runners.portability import portable_runner_test
   from apache_beam.runners.portability import prism_runner_test
   from apache_beam.runners.portability.fn_api_runner import fn_runner_test
-  from draining import DrainingRunner
+  from apache_beam.runners.runner import create_runner
+  from draining import draining
 
   local = in_process(spec['endpoint'])
   outside = spec['environment'] != 'LOOPBACK' and not local
@@ -128,8 +130,14 @@ def make_suite_classes(spec):
           options.view_as(TypeOptions).allow_unsafe_triggers = True
         return options
 
+      @classmethod
+      def get_runner(cls):
+        return create_runner(spec['runner'])
+
       def create_pipeline(self, is_drain=False):
-        runner = DrainingRunner() if is_drain else self.get_runner()
+        runner = self.get_runner()
+        if is_drain:
+          runner = draining(type(runner))()
         return beam.Pipeline(runner, self.create_options())
 
     # Beam leaves these out because no portable runner has drained so far.

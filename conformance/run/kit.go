@@ -53,6 +53,9 @@ func runTests(ctx context.Context, o options, endpoint string, only []string) ([
 		}
 		args = append(args, "--only", list)
 	}
+	if o.runner != "" {
+		args = append(args, "--runner", o.runner)
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(o.root, "conformance", o.kit, "run.sh"), args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

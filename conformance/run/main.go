@@ -31,7 +31,7 @@ import (
 )
 
 type options struct {
-	root, kit, serve, endpoint, filter, slice, tag, peer string
+	root, kit, serve, endpoint, filter, slice, tag, peer, runner string
 	update, tags                                         bool
 	timeout                                              time.Duration
 	workers, retries                                     int
@@ -49,6 +49,7 @@ func main() {
 	flag.StringVar(&o.slice, "slice", "", "only tests of conformance/slices/SLICE-KIT.txt (regular expressions)")
 	flag.StringVar(&o.tag, "tag", "", "only batch or only streaming tests")
 	flag.StringVar(&o.peer, "peer", "", "the runner is this peer: results go to conformance/peers, nothing is compared")
+	flag.StringVar(&o.runner, "runner", "", "python kit: the SDK's runner, like pharos_beam.PharosRunner; by default PortableRunner")
 	flag.BoolVar(&o.update, "update", false, "take the results into the baseline")
 	flag.BoolVar(&o.tags, "tags", false, "run nothing: look at the pipelines and write conformance/tags/KIT.tsv")
 	flag.DurationVar(&o.timeout, "timeout", 90*time.Second, "for each test")

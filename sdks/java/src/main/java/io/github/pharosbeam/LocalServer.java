@@ -2,7 +2,6 @@ package io.github.pharosbeam;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
-import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -63,7 +62,7 @@ final class LocalServer implements AutoCloseable {
   }
 
   private static List<String> command(PharosPipelineOptions options, Path ready) {
-    List<String> c = new ArrayList<>(List.of(binary(options.getPharosBinary()), "serve", "--port=0", "--http-port=0"));
+    List<String> c = new ArrayList<>(List.of(Program.find(options.getPharosBinary()), "serve", "--port=0", "--http-port=0"));
     c.addAll(List.of("--until-eof", "--log-level=warn", "--ready-file=" + ready));
     if (options.getPharosMemory() != null) {
       c.add("--memory=" + options.getPharosMemory());
@@ -72,35 +71,6 @@ final class LocalServer implements AutoCloseable {
       c.add("--data=" + options.getPharosDataDir());
     }
     return c;
-  }
-
-  private static String binary(String option) {
-    if (option != null) {
-      return executable(option, "--pharosBinary");
-    }
-    String variable = System.getenv("PHAROS_BINARY");
-    if (variable != null && !variable.isEmpty()) {
-      return executable(variable, "PHAROS_BINARY");
-    }
-    for (String dir : System.getenv().getOrDefault("PATH", "").split(File.pathSeparator)) {
-      for (String name : List.of("pharos", "pharos.exe")) {
-        File f = new File(dir, name);
-        if (f.isFile() && f.canExecute()) {
-          return f.getPath();
-        }
-      }
-    }
-    throw new PharosException(
-        "no pharos program: put it on the PATH, name it with --pharosBinary or PHAROS_BINARY, or name a server that runs"
-            + " with --pharosEndpoint");
-  }
-
-  private static String executable(String path, String source) {
-    File f = new File(path);
-    if (!f.isFile() || !f.canExecute()) {
-      throw new PharosException(source + ": " + path + " is not a program");
-    }
-    return f.getPath();
   }
 
   private void readOutput() {

@@ -18,7 +18,8 @@ public interface PharosPipelineOptions extends PipelineOptions {
   void setPharosEndpoint(String endpoint);
 
   @Description(
-      "Path of the pharos program, for a server of the pipeline's own. By default $PHAROS_BINARY, or pharos on the PATH.")
+      "Path of the pharos program, for a server of the pipeline's own. By default $PHAROS_BINARY, the one in a"
+          + " jar of this platform, or pharos on the PATH.")
   String getPharosBinary();
 
   void setPharosBinary(String path);

@@ -1,0 +1,109 @@
+package pharos
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness/init" // what runs in a worker process
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/xlangx"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/extworker"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
+)
+
+var (
+	memory   = flag.String("pharos_memory", "", "Element data that a Pharos server in this process keeps in RAM before it spills to disk, like 512MiB or 4GiB. By default a quarter of the machine's memory.")
+	disk     = flag.String("pharos_disk", "", "Element data that a Pharos server in this process keeps on disk at most. By default there is no limit.")
+	attempts = flag.Int("pharos_max_attempts", defaultAttempts, "How often a failing bundle is tried before the job fails, with a Pharos server in this process.")
+	verbose  = flag.Bool("pharos_verbose", false, "Let a Pharos server in this process log what it does.")
+)
+
+// defaultAttempts is what `pharos serve` has as well.
+const defaultAttempts = 4
+
+func init() {
+	beam.RegisterRunner("pharos", Execute)
+	beam.RegisterRunner("PharosRunner", Execute)
+}
+
+// Execute runs a pipeline and waits for its end. The error of a job that failed
+// has the message of the runner, which names the transform.
+func Execute(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error) {
+	if !beam.Initialized() {
+		return nil, errors.New("pharos: beam.Init() has not been called before the pipeline was made")
+	}
+	endpoint, release, err := connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("pharos: %w", err)
+	}
+	defer release()
+	loopback := *jobopts.EnvironmentType == "" || jobopts.IsLoopback()
+	pipeline, stop, err := translate(ctx, p, loopback)
+	if err != nil {
+		return nil, fmt.Errorf("pharos: translate the pipeline: %w", err)
+	}
+	defer stop()
+	return runnerlib.Execute(ctx, pipeline, endpoint, &runnerlib.JobOptions{
+		Name:         jobopts.GetJobName(),
+		Experiments:  jobopts.GetExperiments(),
+		Worker:       *jobopts.WorkerBinary,
+		RetainDocker: *jobopts.RetainDockerContainers,
+		Parallelism:  *jobopts.Parallelism,
+		Loopback:     loopback,
+	}, *jobopts.Async)
+}
+
+// connect finds the server: the one that --endpoint names, or that in this
+// process, which serves until release is called.
+func connect(ctx context.Context) (endpoint string, release func(), err error) {
+	if *jobopts.Endpoint != "" {
+		return *jobopts.Endpoint, func() {}, greet(ctx, *jobopts.Endpoint)
+	}
+	if *jobopts.Async {
+		return "", nil, errors.New("--async needs a server that stays when this program ends: name one with --endpoint")
+	}
+	endpoint, release, err = servers.acquire()
+	if err != nil {
+		return "", nil, fmt.Errorf("start a server in this process: %w", err)
+	}
+	log.Infof(ctx, "Pharos serves in this process at %v", endpoint)
+	return endpoint, release, nil
+}
+
+// translate makes the message for the Jobs API. With loopback it starts the
+// service that starts workers in this process; stop ends that.
+func translate(ctx context.Context, p *beam.Pipeline, loopback bool) (_ *pipepb.Pipeline, stop func(), err error) {
+	edges, _, err := p.Build()
+	if err != nil {
+		return nil, nil, err
+	}
+	xlangx.ResolveArtifacts(ctx, edges, nil)
+	urn, config, stop := jobopts.GetEnvironmentUrn, jobopts.GetEnvironmentConfig, func() {}
+	if loopback {
+		workers, err := extworker.StartLoopback(ctx, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		urn, config = externalURN, workers.EnvironmentConfig
+		stop = func() { workers.Stop(ctx) }
+	}
+	environment, err := graphx.CreateEnvironment(ctx, urn(ctx), config)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	pipeline, err := graphx.Marshal(edges, &graphx.Options{Environment: environment, PipelineResourceHints: jobopts.GetPipelineResourceHints()})
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return pipeline, stop, nil
+}
+
+func externalURN(context.Context) string { return "beam:env:external:v1" }

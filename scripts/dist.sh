@@ -53,6 +53,43 @@ python() {
   rm -rf "$work"
 }
 
-for part in ${*:-program python}; do
+# A Maven repository: the runner, and a jar with the program for each platform by its classifier.
+java() {
+  local work repo jar
+  work=$(mktemp -d)
+  repo=$dist/java/io/github/pharos-beam/pharos-beam/$version
+  rm -rf "$dist/java"
+  mkdir -p "$repo"
+  cp -r sdks/java/src "$work/src"
+  sed "s/<version>0.1.0-SNAPSHOT</<version>$version</" sdks/java/pom.xml >"$work/pom.xml"
+  mvn -q -B ${MAVEN_ARGS:-} -f "$work/pom.xml" -DskipTests package
+  cp "$work/pom.xml" "$repo/pharos-beam-$version.pom"
+  cp "$work/target/pharos-beam-$version.jar" "$repo/"
+  for p in "${platforms[@]}"; do
+    jar=$work/${p/\//-}/io/github/pharosbeam/program/${p/\//-}
+    mkdir -p "$jar"
+    cp "$(program_of "$p")" "$jar/pharos"
+    sha256sum "$jar/pharos" | cut -d' ' -f1 | tr -d '\n' >"$jar/pharos.sha256"
+    command jar --create --file "$repo/pharos-beam-$version-${p/\//-}.jar" -C "$work/${p/\//-}" io
+  done
+  rm -rf "$work"
+}
+
+# What a module proxy serves; GOPROXY=file://.../dist/go takes it from here.
+go_modules() {
+  rm -rf "$dist/go"
+  for module in . sdks/go; do
+    "${PYTHON:-python3}" scripts/gomodule.py "$module" "v$version" "$dist/go"
+  done
+}
+
+typescript() {
+  rm -rf "$dist/typescript"
+  mkdir -p "$dist/typescript"
+  (cd sdks/typescript && npm pack --silent --pack-destination "$dist/typescript")
+}
+
+for part in ${*:-program python java go typescript}; do
+  [ "$part" = go ] && part=go_modules # go is a program here
   "$part"
 done

@@ -14,16 +14,13 @@ cache=${PHAROS_CACHE:-$PWD/.cache}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-want() {
-  LC_ALL=C tr -cs "A-Za-z0-9_'" '\n' <"$text" | sed '/^$/d' | LC_ALL=C sort | uniq -c | awk '{print $2 ": " $1}' |
-    LC_ALL=C sort
-}
-
-# check NAME: compares the counts in $work/NAME/counts* with some that have nothing to do with Beam.
+# check NAME WORD: compares the counts in $work/NAME/counts* with some that have nothing to do with Beam. WORD is what that
+# SDK's word count takes for a word, as a regular expression.
 check() {
+  grep -oE "$2" "$text" | LC_ALL=C sort | uniq -c | awk '{print $2 ": " $1}' | LC_ALL=C sort >"$work/$1/want"
   LC_ALL=C sort "$work/$1"/counts* >"$work/$1/got"
-  cmp "$work/$1/got" "$work/want"
-  echo "release-check: $1: all $(wc -l <"$work/want" | tr -d ' ') counts are right"
+  cmp "$work/$1/got" "$work/$1/want"
+  echo "release-check: $1: all $(wc -l <"$work/$1/want" | tr -d ' ') counts are right"
 }
 
 # Nothing of this repository helps: no server, no program on the PATH, no variables.
@@ -36,12 +33,60 @@ python() {
   "$work/python/venv/bin/pip" install --quiet --disable-pip-version-check "apache-beam==$beam" "${wheels[0]}"
   (cd "$work/python" && clean venv/bin/python -m apache_beam.examples.wordcount --input "$text" --output counts \
     --runner=pharos_beam.PharosRunner)
-  check python
+  check python "[A-Za-z0-9_']+"
   clean "$work/python/venv/bin/pharos" version
 }
 
-want >"$work/want"
-for sdk in ${*:-python}; do
+# An empty Maven project whose program is the SDK's own WordCount.
+java() {
+  local beam=${BEAM_JAVA:-2.73.0} platform
+  platform=$(go env GOOS)-$(go env GOARCH)
+  mkdir "$work/java"
+  cat >"$work/java/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>check</groupId><artifactId>check</artifactId><version>1</version>
+  <repositories><repository><id>dist</id><url>file://$root/dist/java</url></repository></repositories>
+  <dependencies>
+    <dependency><groupId>io.github.pharos-beam</groupId><artifactId>pharos-beam</artifactId><version>$version</version></dependency>
+    <dependency><groupId>io.github.pharos-beam</groupId><artifactId>pharos-beam</artifactId><version>$version</version><classifier>$platform</classifier></dependency>
+    <dependency><groupId>org.apache.beam</groupId><artifactId>beam-sdks-java-core</artifactId><version>$beam</version></dependency>
+    <dependency>
+      <groupId>org.apache.beam</groupId><artifactId>beam-examples-java</artifactId><version>$beam</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+    </dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-jdk14</artifactId><version>2.0.16</version></dependency>
+  </dependencies>
+</project>
+POM
+  rm -rf "${HOME:?}/.m2/repository/io/github/pharos-beam/pharos-beam/$version" # of a build before
+  mvn -q -B ${MAVEN_ARGS:-} -f "$work/java/pom.xml" dependency:build-classpath -Dmdep.outputFile="$work/java/classpath"
+  (cd "$work/java" && clean XDG_CACHE_HOME="$work/java/cache" java -cp "$(cat classpath)" org.apache.beam.examples.WordCount \
+    --inputFile="$text" --output=counts --runner=PharosRunner)
+  check java '[A-Za-z]+'
+}
+
+# An empty module with the SDK's own word count, which needs nothing but a blank import.
+go_module() {
+  local beam=${BEAM_GO:-v2.77.0}
+  mkdir "$work/go"
+  printf 'package main\n\nimport _ "github.com/pharos-beam/pharos/sdks/go/pharos"\n' >"$work/go/runner.go"
+  (
+    cd "$work/go"
+    export GOFLAGS=-mod=mod GOPROXY="file://$root/dist/go,$(go env GOPROXY)" GONOSUMDB=github.com/pharos-beam/*
+    go mod init check
+    go get "github.com/apache/beam/sdks/v2@$beam" "github.com/pharos-beam/pharos/sdks/go@v$version"
+    cp "$(go list -m -f '{{.Dir}}' github.com/apache/beam/sdks/v2)/go/examples/wordcount/wordcount.go" .
+    chmod u+w wordcount.go
+    go build -o check .
+    clean ./check --input "$text" --output counts --runner=pharos
+  )
+  check go "[a-zA-Z]+('[a-z])?"
+}
+
+version=$(sed -n "s/^VERSION = '\(.*\)'$/\1/p" sdks/python/pharos_beam/version.py)
+for sdk in ${*:-python java go}; do
   echo "== release-check: $sdk"
+  [ "$sdk" = go ] && sdk=go_module # go is a program here
   "$sdk"
 done

@@ -9,11 +9,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +30,7 @@ var (
 	size     = flag.Int("size", 100, "bytes of a value")
 	shards   = flag.Int64("shards", 16, "shards of the generator")
 	depth    = flag.Int("depth", 20, "shuffles of the chain")
+	jobs     = flag.Int("jobs", 1, "how many jobs of the workload to run at the same time")
 )
 
 // sum is what the pipeline's last DoFn adds up, in this very process: the environment is LOOPBACK.
@@ -47,10 +50,12 @@ type outcome struct {
 	Workload string  `json:"workload"`
 	N        int64   `json:"n"`
 	Seconds  float64 `json:"seconds"`
-	Result   int64   `json:"result"`
-	Want     int64   `json:"want"`
-	OK       bool    `json:"ok"`
-	Error    string  `json:"error,omitempty"`
+	// Each is the seconds of every single job, when there are several.
+	Each   []float64 `json:"each,omitempty"`
+	Result int64     `json:"result"`
+	Want   int64     `json:"want"`
+	OK     bool      `json:"ok"`
+	Error  string    `json:"error,omitempty"`
 }
 
 func main() {
@@ -61,11 +66,19 @@ func main() {
 		fmt.Fprintf(os.Stderr, "goload: no workload %q, only %s\n", *workload, strings.Join(names(), ", "))
 		os.Exit(2)
 	}
-	p, s := beam.NewPipelineWithRoot()
-	want := build(s)
+	var pipelines []*beam.Pipeline
+	var want int64
+	for range *jobs {
+		p, s := beam.NewPipelineWithRoot()
+		want += build(s)
+		pipelines = append(pipelines, p)
+	}
 	start := time.Now()
-	err := beamx.Run(context.Background(), p)
+	each, err := runAll(pipelines)
 	out := outcome{Workload: *workload, N: *n, Seconds: time.Since(start).Seconds(), Result: sum.Load(), Want: want}
+	if *jobs > 1 {
+		out.Each = each
+	}
 	out.OK = err == nil && out.Result == want
 	if err != nil {
 		out.Error = err.Error()
@@ -74,4 +87,20 @@ func main() {
 	if !out.OK {
 		os.Exit(1)
 	}
+}
+
+// runAll runs pipelines at the same time. It returns the seconds that each took,
+// and the errors of all that failed.
+func runAll(pipelines []*beam.Pipeline) ([]float64, error) {
+	each, errs := make([]float64, len(pipelines)), make([]error, len(pipelines))
+	var wg sync.WaitGroup
+	for i, p := range pipelines {
+		wg.Go(func() {
+			start := time.Now()
+			errs[i] = beamx.Run(context.Background(), p)
+			each[i] = time.Since(start).Seconds()
+		})
+	}
+	wg.Wait()
+	return each, errors.Join(errs...)
 }

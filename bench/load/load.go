@@ -17,9 +17,10 @@ import (
 
 // Sample is one run of a pipeline.
 type Sample struct {
-	Seconds float64 // as the client sees the job
-	CPU     float64 // seconds of the runner's process, without workers
-	Memory  int64   // bytes at the peak of the runner's process
+	Seconds float64   // as the client sees the job
+	CPU     float64   // seconds of the runner's process, without workers
+	Memory  int64     // bytes at the peak of the runner's process
+	Each    []float64 // seconds of every single job, where several ran at once
 }
 
 // Goload is the program of the pipelines.
@@ -60,13 +61,14 @@ func (g *Goload) Run(ctx context.Context, runner, workload string, n int64, args
 	out, err := exec.CommandContext(ctx, g.Binary, args...).Output()
 	var result struct {
 		Seconds float64
+		Each    []float64
 		OK      bool
 		Error   string
 	}
 	if jsonErr := json.Unmarshal(lastLine(out), &result); jsonErr != nil || !result.OK {
 		return s, fmt.Errorf("wrong or no result: %v %s", err, result.Error)
 	}
-	return Sample{Seconds: result.Seconds, CPU: server.CPU().Seconds(), Memory: server.PeakMemory()}, nil
+	return Sample{Seconds: result.Seconds, Each: result.Each, CPU: server.CPU().Seconds(), Memory: server.PeakMemory()}, nil
 }
 
 // lastLine returns the last line, which is where goload's JSON is; the SDK may log before it.

@@ -54,6 +54,7 @@ type Config struct {
 	Profile               bool          // serve profiles of this process
 	Log                   *slog.Logger
 	WorkerLog             *slog.Logger // gets what workers log, too; nil: nobody does
+	TraceEndpoint         string       // URL of an OpenTelemetry collector; empty: none
 	LogSpace              int64        // bytes of workers' logs that are kept; 0 is the default
 	Version               string
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/store"
 	"github.com/pharos-beam/pharos/internal/storage/store/lsmstore"
+	"github.com/pharos-beam/pharos/internal/telemetry"
 )
 
 // LocalEngine puts together what runs jobs in this process: store, spool, Fn
@@ -58,6 +59,10 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, kv.Close(), blocks.Close())
 	}
+	tracer, endTraces, err := openTraces(c)
+	if err != nil {
+		return nil, errors.Join(err, kv.Close(), blocks.Close(), logs.Close())
+	}
 	tuneGC(shares.Heap - unseen)
 	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
 	workers := fnapi.NewServer(net)
@@ -80,17 +85,29 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor, Snapshots: snapshots, Origin: c.Origin,
 		StopTimeout: c.StopTimeout, StartTimeout: c.Limits.WorkerStartTimeout, WorkerMemory: int64(c.Limits.WorkerMemory),
 		StuckAfter: c.Limits.StuckAfter, BundleTimeout: c.Limits.BundleTimeout,
-		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog, MachineMemory: machineMemory(),
+		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog, MachineMemory: machineMemory(), Tracer: tracer,
 	})
 	return &Engine{
 		Jobs: managed{m}, ServerOptions: net.ServerOptions(), Register: workers.Register, WorkersJob: workers.RetrievalToken, Options: job.DescribeOptions(), Start: m.Recover,
 		Close: func(ctx context.Context) error {
 			err := m.Close(ctx)
 			swept.Wait()
-			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close(), logs.Close())
+			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close(), logs.Close(), endTraces(ctx))
 		},
 		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk, logs) },
 	}, nil
+}
+
+// openTraces makes what sends traces; nothing if nobody wants them.
+func openTraces(c EngineConfig) (job.Tracer, func(context.Context) error, error) {
+	if c.TraceEndpoint == "" {
+		return nil, func(context.Context) error { return nil }, nil
+	}
+	t, err := telemetry.Open(context.Background(), c.TraceEndpoint, c.Version, c.Log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, t.Close, nil
 }
 
 // Logs in memory have a part of what the memory budget leaves for what has no

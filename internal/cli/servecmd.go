@@ -30,6 +30,7 @@ type runnerFlags struct {
 	LogLevel              slog.Level        `help:"Least severe messages of the runner itself: debug, info, warn or error." default:"${level}" placeholder:"LEVEL"`
 	LogFormat             string            `help:"Form of the runner's own output: ${enum}." enum:"text,json" default:"text"`
 	WorkerLogs            string            `help:"Least severe messages of workers that the runner prints, too: ${enum}. All are in pharos logs." enum:"debug,info,warn,error,off" default:"${workerlogs}" placeholder:"LEVEL"`
+	TraceEndpoint         string            `help:"Send traces of jobs and bundles to this OpenTelemetry collector (OTLP over HTTP), like http://localhost:4318." placeholder:"URL"`
 	LogSpace              byteSize          `help:"How much of the workers' logs is kept, of all jobs together. By default 1GiB with --data; else, in memory, 128MiB or less." placeholder:"SIZE"`
 }
 
@@ -56,7 +57,7 @@ func (f *runnerFlags) config(env *Env) Config {
 		memory = defaultMemory()
 	}
 	return Config{
-		WorkerLog: f.workerLog(env), LogSpace: int64(f.LogSpace),
+		WorkerLog: f.workerLog(env), LogSpace: int64(f.LogSpace), TraceEndpoint: f.TraceEndpoint,
 		Memory: memory, Disk: int64(f.Disk), Overrides: f.Env, WorkersPerEnvironment: f.WorkersPerEnvironment, MaxAttempts: f.MaxAttempts,
 		Docker:  f.Docker.options(),
 		Limits:  f.Limits,

@@ -447,6 +447,7 @@ func (d *driver) attempted(x attemptDone) {
 		ex.cancel()
 		d.stats.Attempts.add(time.Since(ex.started))
 		d.trace(ex, x)
+		d.noteAttempt(ex, x)
 		delete(d.running, x.ev.Bundle)
 		d.attemptMetrics(x)
 	}
@@ -503,6 +504,7 @@ func (d *driver) committed(x commitDone) {
 			d.r.routeSides(res.record)
 			d.count(res)
 			d.fold(id)
+			d.tellCommitted(res)
 		}
 	}
 	d.r.blocks.drop(x.freed...)

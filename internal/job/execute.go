@@ -24,6 +24,7 @@ type result struct {
 	finalize func(context.Context) error // nil unless the SDK wants to hear of the commit
 	input    int64                       // elements read
 	output   []int64                     // elements written, by output
+	trace    *AttemptTrace               // if somebody collects them
 }
 
 // attempt is one attempt of one bundle.

@@ -403,5 +403,8 @@ func (j *Job) run(ctx context.Context) {
 		}
 	}
 	log.Info("job ended", "state", end.String(), "seconds", time.Since(j.created).Seconds())
+	if t := j.m.opts.Tracer; t != nil {
+		t.JobEnded(j.id, j.name, end.String(), j.created, time.Now())
+	}
 	j.setState(end)
 }

@@ -90,6 +90,8 @@ type Options struct {
 	// MachineMemory is what there is for workers and all others, bytes; 0: not
 	// known.
 	MachineMemory int64
+	// Tracer is told what jobs do; may be nil.
+	Tracer Tracer
 	// Logs keeps what the jobs' workers log; nil: in memory.
 	Logs *logbook.Book
 	// WorkerLog gets what workers log, too, as far as its level goes; may be nil.

@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"server/api":              {"model/", "plan", "server"},
 	"server/scrape":           {"model/", "server"},
 	"server/webui":            {"model/", "plan", "server"},
+	"telemetry":               {"job"},
 	"cli":                     nil, // everything
 	"server/servertest":       nil, // tests only
 	"lint":                    {},

@@ -5,11 +5,22 @@ import (
 	"sync"
 	"testing"
 
+	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
 	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/job"
 )
+
+// nothingToSplit answers splits like an SDK that has nothing to give back.
+func nothingToSplit(req *fnpb.InstructionRequest) *fnpb.InstructionResponse {
+	if req.GetProcessBundleSplit() == nil {
+		return nil
+	}
+	return &fnpb.InstructionResponse{Response: &fnpb.InstructionResponse_ProcessBundleSplit{
+		ProcessBundleSplit: &fnpb.ProcessBundleSplitResponse{},
+	}}
+}
 
 // Jobs that run at the same time share store, spool and machine, and none waits
 // for the others to end.
@@ -25,7 +36,7 @@ func TestHundredJobsAtOnce(t *testing.T) {
 		arrived.Wait()
 	}}
 	r.pool.mu.Lock()
-	r.pool.config = fakesdk.Config{Process: s.process}
+	r.pool.config = fakesdk.Config{Process: s.process, Other: nothingToSplit}
 	r.pool.mu.Unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), jobTimeout)
 	defer cancel()

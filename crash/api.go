@@ -33,9 +33,12 @@ type jobView struct {
 }
 
 // suspended says whether the job has found no room on the disk.
-func (j *jobView) suspended() bool {
+func (j *jobView) suspended() bool { return j.says("the job is suspended: make room on the disk") }
+
+// says looks for a text in the job's messages.
+func (j *jobView) says(text string) bool {
 	for _, m := range j.Messages {
-		if strings.Contains(m.Text, "the job is suspended: make room on the disk") {
+		if strings.Contains(m.Text, text) {
 			return true
 		}
 	}

@@ -96,8 +96,13 @@ func (j *Job) mayBeCut() error {
 
 // cutAtRest takes a snapshot of a job that is suspended.
 func (j *Job) cutAtRest(ctx context.Context, c *cut) error {
-	if !j.rests() || c.after != Continue {
+	switch {
+	case !j.rests():
 		return fmt.Errorf("%w: it does not run yet", ErrState)
+	case c.after != Continue:
+		return fmt.Errorf("%w: it is suspended; a snapshot can be taken, and then it can be cancelled", ErrState)
+	case j.layout() == nil:
+		return fmt.Errorf("%w: the version of the runner that began it knew no snapshots", ErrState)
 	}
 	c.view = j.m.opts.Store.Snapshot()
 	return j.writeCut(ctx, c)

@@ -244,6 +244,9 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
 			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{id, h.Name(), text}) },
 			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
+			OnStartFailure: func(err error) {
+				d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("a worker did not start: %v", err))
+			},
 		})
 	}
 	if workers > 0 { // somebody has decided
@@ -453,6 +456,7 @@ func (d *driver) attempted(x attemptDone) {
 	}
 	if x.err != nil {
 		d.counts[x.ev.Stage].failed++
+		d.reportFailure(x)
 		d.log.Debug("attempt failed", "stage", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle, "attempt", x.ev.Attempt, "err", x.err)
 		var permanent interface{ Permanent() bool }
 		d.step(core.BundleFailed{
@@ -463,6 +467,22 @@ func (d *driver) attempted(x attemptDone) {
 	}
 	d.results[x.ev.Bundle] = x.res
 	d.step(core.BundleFinished{Record: x.res.record})
+}
+
+// reportEvery is after how many failed attempts of a bundle the job's messages
+// tell of it again.
+const reportEvery = 10
+
+// reportFailure tells of a bundle that keeps failing: whoever waits for the job
+// would take it for one that hangs, if many attempts are allowed. The last
+// attempt is told of as the end of the job.
+func (d *driver) reportFailure(x attemptDone) {
+	limit := d.core.MaxAttempts()
+	if n := x.ev.Attempt; n >= limit || n != 2 && n%reportEvery != 0 {
+		return
+	}
+	d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("attempt %d of %d of a bundle of %s has failed: %s",
+		x.ev.Attempt, limit, d.j.plan.Stages[x.ev.Stage].Name, gist(x.err.Error())))
 }
 
 // trace logs how long an attempt took, for those who look for where the time

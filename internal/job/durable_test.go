@@ -37,6 +37,7 @@ type durableRig struct {
 	clientTimeout time.Duration
 	keepFor       time.Duration
 	snapshots     string // their folder
+	shards        int    // of keyed stages; 0 is the default
 }
 
 func newDurableRig(t *testing.T) *durableRig {
@@ -57,6 +58,7 @@ func (r *durableRig) open() {
 	}
 	o := r.options(r.sp, r.kv)
 	o.Durable, o.ClientTimeout, o.KeepFor, o.Snapshots = true, r.clientTimeout, r.keepFor, r.snapshots
+	o.Core.Shards = r.shards
 	r.m = job.NewManager(o)
 	if err := r.m.Recover(); err != nil {
 		r.t.Fatal(err)
@@ -260,19 +262,25 @@ func fullDisk(t *testing.T) (r *durableRig, full *atomic.Bool) {
 	return r, full
 }
 
-// suspended waits until the job says that it is.
+// suspended waits until the job says that it is, for want of space.
 func (r *durableRig) suspended(id string) {
+	r.t.Helper()
+	r.says(id, "the job is suspended: make room on the disk")
+}
+
+// says waits until the job says something.
+func (r *durableRig) says(id, text string) {
 	r.t.Helper()
 	j, _ := r.m.Job(id)
 	ctx, cancel := context.WithTimeout(r.t.Context(), jobTimeout)
 	defer cancel()
 	for e := range j.Events(ctx) {
-		if strings.Contains(e.Message.GetMessageText(), "the job is suspended: make room on the disk") {
+		if strings.Contains(e.Message.GetMessageText(), text) {
 			return
 		}
 	}
 	st, _ := j.State()
-	r.t.Fatalf("the job is not suspended but %v", st)
+	r.t.Fatalf("the job is %v and does not say %q", st, text)
 }
 
 // A job that finds no room on the disk waits for more, and for the runner to be
@@ -348,5 +356,103 @@ func TestEndedJobsAreForgotten(t *testing.T) {
 	r.restart()
 	if _, there := r.m.Job(ended); there {
 		t.Error("the job that was forgotten is there again")
+	}
+}
+
+// A job that another version of the runner would plan differently waits for the
+// version that it had. A snapshot can be taken of it, for a new job.
+func TestJobOfAnotherPlanIsSuspended(t *testing.T) {
+	r := newDurableRig(t)
+	hung := make(chan struct{}, 1)
+	first := &sdk{elements: 10}
+	first.use = func(b *fakesdk.Bundle) error {
+		select {
+		case hung <- struct{}{}:
+			return fakesdk.Hang(b)
+		default:
+			return fakesdk.Echo(b)
+		}
+	}
+	id := r.submit(first)
+	<-hung
+	r.shards = 4
+	r.restart()
+	r.says(id, "the job is suspended: this version of the runner plans the pipeline differently")
+	if _, err := r.m.TakeSnapshot(t.Context(), id, "s", job.Stop); !errors.Is(err, job.ErrState) {
+		t.Errorf("a job that is suspended is stopped: %v", err)
+	}
+	if _, err := r.m.TakeSnapshot(t.Context(), id, "s", job.Continue); err != nil {
+		t.Fatal(err)
+	}
+	next := &sdk{}
+	other, err := r.from(r.changed("use"), next, map[string]any{"from_snapshot": "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, text := r.end(other); st != jobpb.JobState_DONE || len(next.got) != 10 {
+		t.Errorf("the new job is %v: %s; collected %v", st, text, next.got)
+	}
+	r.shards = 0
+	r.pool.mu.Lock()
+	r.pool.config = fakesdk.Config{Process: first.process}
+	r.pool.mu.Unlock()
+	r.restart()
+	if st, text := r.end(id); st != jobpb.JobState_DONE || len(first.got) != 10 {
+		t.Errorf("with the version of before the job is %v: %s; collected %v", st, text, first.got)
+	}
+}
+
+// One that is suspended so can be cancelled.
+func TestJobOfAnotherPlanIsCancelled(t *testing.T) {
+	r, id := suspendedRig(t)
+	r.shards = 4
+	r.open()
+	r.says(id, "the job is suspended: this version of the runner")
+	j, _ := r.m.Job(id)
+	j.Cancel()
+	for range 2 {
+		if st, text := r.end(id); st != jobpb.JobState_CANCELLED {
+			t.Errorf("the job is %v: %s", st, text)
+		}
+		r.restart()
+	}
+	if st := r.sp.Stats(); st.Blocks != 0 {
+		t.Errorf("%d blocks are left", st.Blocks)
+	}
+}
+
+// A bundle that fails again and again is told of before the last attempt.
+func TestFailingAttemptsAreToldOf(t *testing.T) {
+	r := newDurableRig(t)
+	id := r.submit(&sdk{elements: 1, use: func(b *fakesdk.Bundle) error { return errors.New("no luck") }})
+	st, text := r.end(id)
+	if st != jobpb.JobState_FAILED || !strings.Contains(text, "attempt 2 of 4 of a bundle of use has failed: no luck") {
+		t.Errorf("the job is %v: %s", st, text)
+	}
+}
+
+// Workers that cannot be started fail the job, however often its bundles may be
+// tried, and each start that fails is told of.
+func TestWorkersThatDoNotStart(t *testing.T) {
+	r := newServices(t)
+	sp, err := spool.Open(spool.Options{Dir: t.TempDir(), MemoryBudget: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	o := r.options(sp, store.NewMem())
+	o.MaxAttempts, o.Overrides = 1000, map[string]string{"external": "process:false"}
+	r.m = job.NewManager(o)
+	defer r.close()
+	told := 0
+	st, text := r.run(&sdk{elements: 1}, func(j *job.Job) {
+		for e := range j.Events(t.Context()) {
+			if strings.Contains(e.Message.GetMessageText(), "a worker did not start: environment") {
+				told++
+			}
+		}
+	})
+	if st != jobpb.JobState_FAILED || !strings.Contains(text, "gave up after") || told < 2 {
+		t.Errorf("the job is %v, and was told %d times: %s", st, told, text)
 	}
 }

@@ -236,7 +236,7 @@ func (j *Job) write(state jobpb.JobState_Enum, sync bool) error {
 func (j *Job) layout() *layout.Layout {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.laidOut == nil {
+	if j.laidOut == nil && !j.resting {
 		j.laidOut = layout.Of(j.pipeline, j.plan)
 	}
 	return j.laidOut

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -47,6 +48,8 @@ func (m *Manager) Recover() error {
 				return err
 			}
 			m.dropArtifacts(f.id)
+		case errors.Is(err, errOtherPlan):
+			m.rest(j, f, err)
 		case err != nil:
 			m.opts.Log.Warn("job cannot go on", "job", j.id, "err", err)
 			j.fail(fmt.Errorf("the job cannot go on after the restart of the runner: %w", err))
@@ -103,6 +106,34 @@ func (m *Manager) revive(f *found) (*Job, error) {
 	return j, err
 }
 
+// errOtherPlan: what the job has in the store is laid out by another plan.
+var errOtherPlan = errors.New("this version of the runner plans the pipeline differently from the one that began it")
+
+// rest keeps a job that this runner cannot go on with, until it is stopped: one
+// that can may come after it. Meanwhile the job can be cancelled, and a snapshot
+// be taken of it.
+func (m *Manager) rest(j *Job, f *found, why error) {
+	m.opts.Log.Warn("job is suspended", "job", j.id, "err", why)
+	j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
+		"the job is suspended: %v. Go on with the version of before, or take a snapshot and begin a new job from it", why))
+	j.mu.Lock()
+	j.resting, j.laidOut = true, f.entry.Layout // that of what is in the store
+	j.mu.Unlock()
+	m.wg.Add(1)
+	go func() {
+		defer m.wg.Done()
+		if !j.cancelledWhileSuspended(m.ctx) {
+			j.events.close()
+			j.logs.End()
+			return
+		}
+		if err := j.seal(jobpb.JobState_CANCELLED); err != nil {
+			m.opts.Log.Warn("the end of the job cannot be written down", "job", j.id, "err", err)
+		}
+		j.setState(jobpb.JobState_CANCELLED)
+	}()
+}
+
 // replan plans the pipeline again. What the job has in the store is laid out by
 // the plan that it had, so that must be the same.
 func (j *Job) replan(f *found) error {
@@ -120,7 +151,7 @@ func (j *Job) replan(f *found) error {
 		return nil
 	}
 	if f.entry.Plan != fingerprint(j.plan.String()) || f.entry.Shards != j.m.opts.Core.Shards {
-		return fmt.Errorf("this version of the runner plans the pipeline differently from the one that began it")
+		return errOtherPlan
 	}
 	return nil
 }

@@ -158,6 +158,9 @@ func (c *Core) connect(s *stage) {
 	}
 }
 
+// MaxAttempts is how often a bundle is tried at most.
+func (c *Core) MaxAttempts() int { return c.cfg.MaxAttempts }
+
 // Tick tells the time ahead of the next event. Nothing starts because of it.
 func (c *Core) Tick(nowMS int64) {
 	c.wall = max(c.wall, nowMS)

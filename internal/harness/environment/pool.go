@@ -69,6 +69,8 @@ type Options struct {
 	Log *slog.Logger
 	// OnLog gets the workers' log entries.
 	OnLog func(*fnapi.Harness, *fnpb.LogEntry)
+	// OnStartFailure hears of workers that did not start; nil: nobody does.
+	OnStartFailure func(error)
 	// Artifacts says where workers fetch artifacts.
 	Artifacts Artifacts
 	// Containers runs DOCKER environments; they cannot run when it is nil.
@@ -333,7 +335,7 @@ func (p *Pool) tryGet() (*fnapi.Harness, <-chan struct{}, error) {
 		best.load++
 		return best.h, nil, nil
 	case best == nil && p.starting == 0 && p.failures >= p.failuresMax():
-		return nil, nil, p.describe(fmt.Errorf("gave up after %d failures in a row: %w", p.failures, p.lastErr))
+		return nil, nil, p.describe(gaveUpError{fmt.Errorf("gave up after %d failures in a row: %w", p.failures, p.lastErr)})
 	}
 	return nil, p.changed, nil
 }
@@ -356,6 +358,14 @@ func (p *Pool) failuresMax() int {
 	}
 	return failuresMax
 }
+
+// gaveUpError is the error of a pool that starts no more workers.
+type gaveUpError struct{ error }
+
+func (e gaveUpError) Unwrap() error { return e.error }
+
+// Permanent says that to try again is of no use.
+func (gaveUpError) Permanent() bool { return true }
 
 // alive reports whether h is not dead.
 func alive(h *fnapi.Harness) bool {
@@ -433,6 +443,9 @@ func (p *Pool) start(wait time.Duration) {
 		}
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, errPoolClosed) {
 			p.opts.Log.Warn("SDK worker did not start", append(p.about(m), "error", err)...)
+			if p.opts.OnStartFailure != nil {
+				p.opts.OnStartFailure(p.describe(err))
+			}
 		}
 		return
 	}

@@ -47,6 +47,14 @@ const (
 	ioBufferBytes      = 128 << 10
 )
 
+// A machine that is gone without a word is noticed by pings on connections that
+// are silent. SDKs' gRPC libraries answer them whatever the worker does, so a
+// slow worker is not taken for a dead one.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = time.Minute
+)
+
 // Options configures a Server. The zero value is usable.
 type Options struct {
 	// Log gets the server's own messages; slog.Default() when nil.
@@ -87,6 +95,7 @@ func (o Options) ServerOptions() []grpc.ServerOption {
 		grpc.InitialConnWindowSize(connWindows * window),
 		grpc.ReadBufferSize(ioBufferBytes),
 		grpc.WriteBufferSize(ioBufferBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime:             time.Second,
 			PermitWithoutStream: true,

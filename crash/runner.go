@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pharos-beam/pharos/conformance/serve"
 )
 
 const (
@@ -47,11 +48,11 @@ type runner struct {
 }
 
 func newRunner(binary, data, log string, r *report) (*runner, error) {
-	port, err := freePort()
+	port, err := serve.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	web, err := freePort()
+	web, err := serve.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -63,15 +64,6 @@ func newRunner(binary, data, log string, r *report) (*runner, error) {
 		binary: absolute(binary), data: data, port: port, http: web, log: f, report: r,
 		tag: fmt.Sprintf("%d-%d", os.Getpid(), port),
 	}, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // start starts the process, with a failpoint NAME:COUNT or "". It does not wait for it to serve.

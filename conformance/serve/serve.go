@@ -36,7 +36,7 @@ type Server struct {
 
 // Start starts a runner, its output in a file. A command may name its port as {port}; "pharos" and "prism" know their own flags.
 func Start(ctx context.Context, command, logPath string) (*Server, error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,8 @@ func (s *Server) Close() {
 	s.log.Close()
 }
 
-func freePort() (int, error) {
+// FreePort returns a port that nobody listens on.
+func FreePort() (int, error) {
 	ln, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		return 0, err

@@ -81,7 +81,9 @@ const (
 )
 
 // flushDelay is when a range deletion is written to a file at the latest. Until
-// then nothing of what it has deleted is given back to the system.
+// then nothing of what it has deleted is given back to the system. Pebble does it
+// in a goroutine of its own, which panics if the next log cannot be created: that
+// ends the process, as a store that has failed does in any case.
 var flushDelay = 10 * time.Second // a variable for tests
 
 // share divides a budget: half for tables of changes, half for blocks read.

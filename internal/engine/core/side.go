@@ -93,14 +93,25 @@ func (c *Core) sidesReady(s *stage, end timestamp.Time) bool {
 	return true
 }
 
-// finishSides tells of the stages that are done and had side inputs.
+// finishSides tells of the stages that are done, and whose side inputs have all
+// come.
 func (c *Core) finishSides() {
 	for _, s := range c.stages {
-		if len(s.sides) > 0 && !s.sidesDone && c.over(s) {
+		if len(s.sides) > 0 && !s.sidesDone && c.over(s) && c.sidesComplete(s) {
 			s.sidesDone = true
 			c.emit(SidesDone{Stage: s.plan.Index})
 		}
 	}
+}
+
+// sidesComplete says whether nothing can come for any side input of the stage.
+func (c *Core) sidesComplete(s *stage) bool {
+	for i := range s.sides {
+		if c.sideMark(&s.sides[i]) < timestamp.Max {
+			return false
+		}
+	}
+	return true
 }
 
 // ready says whether an item may be processed now.

@@ -30,6 +30,8 @@ demo() { scripts/demo.sh; }
 crash() { scripts/setup-crash.sh && go run ./crash --kills 8 --ci; }
 # Workers in containers of a real Docker engine, behind the SDKs' boot programs, and in pools.
 docker() { scripts/docker-test.sh; }
+# Data larger than memory, a slice of it: results, and memory at the peak.
+memory() { go run ./bench/large --prism "" --write "" --check --memory 128 --scale 0.3 --loads hot,sidescan,sidelookup; }
 upgrade() { scripts/upgrade-drill.sh; }
 snapshot() { go run ./crash --snapshot --ci; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
@@ -49,7 +51,7 @@ go-slice() {
 }
 xlang() { kit xlang; }
 
-phases=(${*:-setup lint unit sim fuzz demo stream crash upgrade snapshot docker python python-runner java-runner java typescript go-slice xlang release})
+phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python python-runner java-runner java typescript go-slice xlang release})
 summary=""
 failed=0
 began=$SECONDS

@@ -35,7 +35,7 @@ func (e *engine) killInTheMiddle(t *testing.T, r *runner, s *submission, transfo
 func TestDockerPython(t *testing.T) {
 	e := docker(t, "python")
 	flags, vars := extraRequirements(t)
-	r := serve(t, "--docker-host", e.host, "--workers-per-environment", "2", "--docker-var", inDefaultEnvironment, "--docker-var", "E2E_WORD="+extraWord,
+	r := serve(t, "--docker-host", e.host, "--workers-per-environment", "2", "--worker-start-timeout", startLimit, "--docker-var", inDefaultEnvironment, "--docker-var", "E2E_WORD="+extraWord,
 		"--docker-var", "PIP_NO_INDEX=1", "--docker-volume", wordFile(t)+":/mnt/e2e:ro")
 	const n = 1500
 	s := submitPython(t, r, dockerEnvironment("python"), vars, append(flags, "--numbers=1500", "--pause=0.01")...)

@@ -35,7 +35,7 @@ func absolute(t *testing.T, path string) string {
 
 func TestBootPython(t *testing.T) {
 	flags, vars := extraRequirements(t)
-	r := serve(t, "--workers-per-environment", "2")
+	r := serve(t, "--workers-per-environment", "2", "--worker-start-timeout", startLimit)
 	env := bootEnvironment(t, "python", map[string]string{
 		"RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1", "E2E_WORD": extraWord, "PIP_NO_INDEX": "1",
 	}, wordFile(t)+":/mnt/e2e")

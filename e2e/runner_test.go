@@ -24,6 +24,9 @@ const pollEvery = 100 * time.Millisecond
 // jobLimit bounds a job. Machines of tests may be busy.
 const jobLimit = 8 * time.Minute
 
+// startLimit is for workers whose boot programs run pip, several times.
+const startLimit = "10m"
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if e := theEngine.engine; e != nil {

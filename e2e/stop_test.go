@@ -11,6 +11,7 @@ import (
 // A runner that is asked to stop lets bundles end and commits them: when it goes
 // on, nothing is done twice.
 func TestStopLosesNoWork(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	data, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
 	r := serve(t, "--data", data, "--workers-per-environment", "2")

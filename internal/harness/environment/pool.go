@@ -30,7 +30,8 @@ const (
 	// doubles with each failure.
 	backoffMin = 100 * time.Millisecond
 	backoffMax = 5 * time.Second
-	// slowStart is how often a job is told that a worker is still starting.
+	// slowStart is how often a job is told that a worker is still starting: that,
+	// or a quarter of the time that it has.
 	slowStart = 30 * time.Second
 	// exitWait is how long a broken control stream waits for its process to
 	// end, so that the error can say how it ended.
@@ -542,7 +543,7 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 
 // await waits until a worker that has been started is ready.
 func (p *Pool) await(ctx context.Context, m *member) error {
-	slow := time.NewTicker(slowStart)
+	slow := time.NewTicker(min(slowStart, p.opts.StartTimeout/4))
 	defer slow.Stop()
 	began := time.Now()
 	for {

@@ -15,6 +15,8 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+# Variables that name files of this machine mean nothing there.
+for name in $(env | sed -n 's/^\([A-Za-z0-9_]*\)=\/.*/\1/p'); do [ "$name" = PATH ] || unset "$name"; done
 chroot=$(command -v chroot)
 export PATH=/usr/local/bin:/usr/bin:/bin LD_LIBRARY_PATH=/usr/local/lib
 cd "$root"

@@ -543,7 +543,7 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 
 // await waits until a worker that has been started is ready.
 func (p *Pool) await(ctx context.Context, m *member) error {
-	slow := time.NewTicker(min(slowStart, p.opts.StartTimeout/4))
+	slow := time.NewTicker(max(time.Millisecond, min(slowStart, p.opts.StartTimeout/4)))
 	defer slow.Stop()
 	began := time.Now()
 	for {

@@ -122,7 +122,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	}
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool, o.Memory.Block()), store: o.Store,
-		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots), sides: j.m.sides,
+		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots), turns: j.m.turns, sides: j.m.sides,
 		streaming: j.settings.streaming,
 	}
 	if err := d.r.prepare(j.id); err != nil {

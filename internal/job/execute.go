@@ -72,6 +72,13 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 			a.discard()
 		}
 	}()
+	if a.s.plan.Kind == plan.Group {
+		leave, err := a.r.turns.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	a.open()
 	if err := a.expireSides(); err != nil {
 		return nil, err

@@ -119,12 +119,13 @@ var errStopping = fmt.Errorf("%w: the server is shutting down", ErrState)
 
 // Manager holds the jobs of one server.
 type Manager struct {
-	opts Options
-	mu   sync.Mutex
-	jobs map[string]*Job
-	wg   sync.WaitGroup
-	stop context.CancelFunc
-	ctx  context.Context
+	opts  Options
+	mu    sync.Mutex
+	jobs  map[string]*Job
+	turns turns
+	wg    sync.WaitGroup
+	stop  context.CancelFunc
+	ctx   context.Context
 	// journal of a durable manager, else nil.
 	journal *journal
 	sides   *sideRoom
@@ -152,7 +153,7 @@ func NewManager(o Options) *Manager {
 	if o.Logs == nil {
 		o.Logs, _ = logbook.Open(logbook.Options{Log: o.Log}) // nothing to fail in memory
 	}
-	m := &Manager{opts: o, jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideIndex(), o.Scratch), origin: o.Origin}
+	m := &Manager{opts: o, turns: newTurns(o.Core.RunnerSlots), jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideIndex(), o.Scratch), origin: o.Origin}
 	if o.Durable {
 		m.journal = &journal{store: o.Store}
 	}

@@ -31,6 +31,7 @@ type runner struct {
 	virtual bool  // processing time is a TestStream's
 	durable bool  // the job outlives the process
 	memory  int64 // budget of one grouping, bytes
+	turns   turns // of groupings
 	sides   *sideRoom
 
 	streaming bool // the job says that it is a stream, whatever its inputs are

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ type pool struct {
 	config  fakesdk.Config
 	workers map[string]*fakesdk.Worker
 	stop    func() // ends the service
+	ended   bool   // the test has
 	started int
 }
 
@@ -64,6 +66,9 @@ func (p *pool) StartWorker(_ context.Context, req *fnpb.StartWorkerRequest) (*fn
 	w, err := fakesdk.Start(c)
 	if err != nil {
 		return &fnpb.StartWorkerResponse{Error: err.Error()}, nil
+	}
+	if p.ended {
+		w.Stop()
 	}
 	p.workers[c.ID] = w
 	p.started++
@@ -79,6 +84,18 @@ func (p *pool) StopWorker(_ context.Context, req *fnpb.StopWorkerRequest) (*fnpb
 		w.Stop()
 	}
 	return &fnpb.StopWorkerResponse{}, nil
+}
+
+// end stops the workers that nobody has stopped: a request to do so may have
+// come too late, or not at all.
+func (p *pool) end() {
+	p.mu.Lock()
+	p.ended = true
+	left := maps.Clone(p.workers)
+	p.mu.Unlock()
+	for _, w := range left {
+		w.Stop()
+	}
 }
 
 // serve runs a gRPC server for the test.
@@ -134,6 +151,7 @@ func (r *rig) close() {
 // newServices is a rig without a manager.
 func newServices(t *testing.T) *rig {
 	r := &rig{t: t, pool: &pool{workers: map[string]*fakesdk.Worker{}}}
+	t.Cleanup(r.pool.end)
 	serve(t, func(g *grpc.Server, addr string) {
 		r.pool.addr, r.pool.stop = addr, g.Stop
 		fnpb.RegisterBeamFnExternalWorkerPoolServer(g, r.pool)

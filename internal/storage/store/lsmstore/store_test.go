@@ -193,8 +193,8 @@ func finished(done chan error, wait time.Duration) (bool, error) {
 // TestFailedWrites fails the k-th write of a history, for every third k (that
 // is each kind of write many times), and those after it, too, for odd k.
 func TestFailedWrites(t *testing.T) {
-	defer func(d time.Duration) { flushDelay = d }(flushDelay)
-	flushDelay = time.Hour // a flush of pebble's own that cannot begin a log ends the process
+	defer func(d time.Duration) { *lsmstore.FlushDelay = d }(*lsmstore.FlushDelay)
+	*lsmstore.FlushDelay = time.Hour // a flush of pebble's own that cannot begin a log ends the process
 	step := int64(3)
 	if testing.Short() {
 		step = 11

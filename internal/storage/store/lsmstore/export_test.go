@@ -1,0 +1,4 @@
+package lsmstore
+
+// FlushDelay is for tests outside of the package.
+var FlushDelay = &flushDelay

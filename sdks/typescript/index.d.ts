@@ -1,0 +1,21 @@
+import { PortableRunner } from "apache-beam/runners/portable_runner/runner";
+
+export interface PharosOptions {
+  /** HOST:PORT of a Pharos server that runs already. Without it the runner starts one. */
+  pharosEndpoint?: string;
+  /** The program of an own server. By default $PHAROS_BINARY, or pharos on the PATH. */
+  pharosBinary?: string;
+  /** Element data that an own server keeps in RAM before it spills to disk, like "512MiB". */
+  pharosMemory?: string;
+  /** Folder in which an own server keeps its jobs, to be looked at later. */
+  pharosData?: string;
+  /** Options of the SDK and of the job, like jobName. environmentType is LOOPBACK unless given. */
+  [others: string]: any;
+}
+
+export declare class PharosRunner extends PortableRunner {
+  constructor(options: PharosOptions);
+}
+
+/** Makes a runner that runs pipelines on Pharos. */
+export declare function pharosRunner(options?: PharosOptions): PharosRunner;

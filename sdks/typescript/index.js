@@ -1,0 +1,64 @@
+// A runner for Beam's TypeScript SDK: docs/typescript.md of the project.
+"use strict";
+require("apache-beam"); // first: its modules need one another in this order
+const { JobMessage_MessageImportance, JobState_Enum } = require("apache-beam/proto/beam_job_api");
+const { PortableRunner } = require("apache-beam/runners/portable_runner/runner");
+const { LocalServer } = require("./server");
+
+const NO_REASON = "the runner gave no reason";
+
+/** The SDK's portable runner, with a server where none is named, and the reason of a job that failed. */
+class PharosRunner extends PortableRunner {
+  constructor(options) {
+    const jobEndpoint = options.pharosEndpoint || options.jobEndpoint;
+    const server = jobEndpoint ? undefined : new LocalServer(options);
+    super({ environmentType: "LOOPBACK", ...options, ...(jobEndpoint && { jobEndpoint }) }, server);
+    this.server = server;
+  }
+
+  async runPipeline(pipeline, options) {
+    await this.getClient(); // starts the server; were there none, the SDK would leave its workers behind
+    let result;
+    try {
+      result = await super.runPipeline(pipeline, options);
+    } catch (e) {
+      await this.server?.stop();
+      throw e;
+    }
+    result.said = this.lastError(result.jobId);
+    return result;
+  }
+
+  /** Reads what a job says to its end; resolves to its last error. */
+  async lastError(jobId) {
+    let last = NO_REASON;
+    try {
+      const call = (await this.getClient()).getMessageStream({ jobId });
+      for await (const { response } of call.responses) {
+        const message = response.oneofKind === "messageResponse" ? response.messageResponse : undefined;
+        if (message?.importance === JobMessage_MessageImportance.JOB_MESSAGE_ERROR) last = message.messageText;
+      }
+    } catch (e) {
+      if (last === NO_REASON) last = `lost the job's messages: ${e.message}`;
+    }
+    return last;
+  }
+
+  /** Runs a pipeline and waits for its end; a drained job has done what it was to do. */
+  async run(pipeline, options) {
+    const result = await this.runAsync(pipeline, options);
+    const state = await result.waitUntilFinish();
+    if (state !== JobState_Enum.DONE && state !== JobState_Enum.DRAINED) {
+      const reason = state === JobState_Enum.FAILED ? `: ${await result.said}` : "";
+      throw new Error(`Job ${result.jobId} is ${JobState_Enum[state]}${reason}`);
+    }
+    return result;
+  }
+}
+
+/** Makes a runner that runs pipelines on Pharos. */
+function pharosRunner(options = {}) {
+  return new PharosRunner(options);
+}
+
+module.exports = { PharosRunner, pharosRunner };

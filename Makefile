@@ -36,6 +36,12 @@ test-java: build ## the tests of sdks/java
 test-python: build setup-python ## the tests of sdks/python
 	PYTHONPATH=sdks/python PHAROS_BINARY=$(CURDIR)/bin/pharos "$${PHAROS_CACHE:-.cache}/venv/bin/python" -m pytest -q sdks/python/tests $(ARGS)
 
+.PHONY: test-sdk-go test-typescript
+test-sdk-go: ## the tests of sdks/go
+	cd sdks/go && $(GO) test ./...
+test-typescript: build setup-node ## the tests of sdks/typescript
+	PHAROS_BINARY=$(CURDIR)/bin/pharos NODE_PATH="$${PHAROS_CACHE:-$(CURDIR)/.cache}/node/node_modules" node --test sdks/typescript/test/
+
 .PHONY: dist release-check
 dist: ## what users install, in dist/ (ARGS="program python"; PLATFORMS="linux/amd64" for some platforms only)
 	scripts/dist.sh $(ARGS)

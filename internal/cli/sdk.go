@@ -18,6 +18,8 @@ type sdk struct {
 	// recognises tells whether a command is a program of this SDK.
 	recognises func(argv []string) bool
 	flags      func(endpoint string) []string
+	// runner are the flags of a program that has our package for its SDK.
+	runner func(endpoint string) []string
 	// environ are variables that the program needs, NAME=VALUE.
 	environ func(endpoint string) []string
 	// insert puts flags where the command takes them.
@@ -34,6 +36,9 @@ var sdks = []*sdk{
 		flags: func(e string) []string {
 			return []string{"--runner=PortableRunner", "--job_endpoint=" + e, "--environment_type=LOOPBACK"}
 		},
+		runner: func(e string) []string {
+			return []string{"--runner=pharos_beam.PharosRunner", "--pharos_endpoint=" + e}
+		},
 		environ: noEnviron, insert: atEnd,
 	},
 	{
@@ -41,6 +46,9 @@ var sdks = []*sdk{
 		recognises: isJava,
 		flags: func(e string) []string {
 			return []string{"--runner=PortableRunner", "--jobEndpoint=" + e, "--defaultEnvironmentType=LOOPBACK"}
+		},
+		runner: func(e string) []string {
+			return []string{"--runner=PharosRunner", "--pharosEndpoint=" + e}
 		},
 		environ: noEnviron, insert: insertJava,
 	},
@@ -50,6 +58,7 @@ var sdks = []*sdk{
 		flags: func(e string) []string {
 			return []string{"--runner=universal", "--endpoint=" + e, "--environment_type=LOOPBACK"}
 		},
+		runner:  func(e string) []string { return []string{"--runner=pharos", "--endpoint=" + e} },
 		environ: noEnviron, insert: insertGo,
 	},
 	{
@@ -58,6 +67,7 @@ var sdks = []*sdk{
 		flags: func(string) []string {
 			return []string{"--runner=universal", "--environmentType=LOOPBACK"}
 		},
+		runner:  func(e string) []string { return []string{"--runner=pharos", "--pharosEndpoint=" + e} },
 		environ: nodeEnviron, insert: insertNode,
 	},
 }

@@ -237,7 +237,11 @@ func writeReady(path string, r ready) error {
 }
 
 func printWelcome(w io.Writer, d *frontDoor, version string) {
-	fmt.Fprintf(w, "Pharos %s serves at %s; jobs are shown at %s\n\nAdd to your pipeline's command:\n", version, d.jobEndpoint, d.httpURL)
+	fmt.Fprintf(w, "Pharos %s serves at %s; jobs are shown at %s\n\nAdd to your pipeline's command, with our package for its SDK:\n", version, d.jobEndpoint, d.httpURL)
+	for _, s := range sdks {
+		fmt.Fprintf(w, "  %-7s %s\n", s.title, strings.Join(s.runner(d.jobEndpoint), " "))
+	}
+	fmt.Fprintf(w, "or with what the SDK has itself:\n")
 	for _, s := range sdks {
 		fmt.Fprintf(w, "  %-7s %s\n", s.title, strings.Join(s.flags(d.jobEndpoint), " "))
 		for _, e := range s.environ(d.jobEndpoint) {

@@ -1,32 +1,20 @@
 package job
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"math"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
-	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"google.golang.org/protobuf/proto"
 
-	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
-
-	"github.com/pharos-beam/pharos/internal/engine/commit"
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/failpoint"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
-	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 	"github.com/pharos-beam/pharos/internal/harness/teststream"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
-	"github.com/pharos-beam/pharos/internal/storage/spool"
 	"github.com/pharos-beam/pharos/internal/storage/table"
 )
 
@@ -144,117 +132,6 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	return d, nil
 }
 
-// restore makes the core: a new one, or one that goes on where the records of a
-// durable job have left it.
-func (d *driver) restore(cfg core.Config) error {
-	o := &d.j.m.opts
-	f := d.j.found
-	d.j.found = nil
-	if f == nil {
-		f = &found{records: table.NewRecords(d.j.id), saved: &table.Saved{}}
-	}
-	d.committer = newCommitter(o.Store, d.tell, nil, nil)
-	if o.Durable {
-		d.r.durable, d.records = true, f.records
-		d.committer = newCommitter(o.Store, d.tell, f.records, o.Spool.Sync)
-	}
-	saved := f.saved
-	d.core = core.Recover(d.j.plan, cfg, core.Saved{
-		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
-	})
-	d.r.blocks.adopt(f.blocks(), saved.Aliases)
-	slices.SortFunc(saved.Sides, func(a, b commit.Side) int { return cmp.Compare(a.Seq, b.Seq) })
-	d.r.routeSides(&commit.Record{Sides: saved.Sides})
-	return d.restoreMetrics(saved.Metrics)
-}
-
-// restoreMetrics adds up the committed metrics.
-func (d *driver) restoreMetrics(all map[uint64][]byte) error {
-	for bundle, b := range all {
-		infos, err := decodeInfos(b)
-		if err != nil {
-			return fmt.Errorf("metrics of bundle %d: %w", bundle, err)
-		}
-		for _, mi := range infos {
-			if err := d.j.metrics.committed.Add(mi); err != nil {
-				return fmt.Errorf("metrics of bundle %d: %w", bundle, err)
-			}
-		}
-		if bundle != 0 {
-			d.unfolded = append(d.unfolded, bundle)
-		}
-	}
-	return nil
-}
-
-// maxUnfolded is how many bundles have metrics of their own in the store.
-const maxUnfolded = 1000
-
-// fold puts the metrics of many bundles into one row.
-func (d *driver) fold(bundle uint64) {
-	if d.records == nil {
-		return
-	}
-	if d.unfolded = append(d.unfolded, bundle); len(d.unfolded) < maxUnfolded {
-		return
-	}
-	d.j.mu.Lock()
-	sum, err := encodeInfos(d.j.metrics.committed.Infos())
-	d.j.mu.Unlock()
-	if err != nil {
-		d.log.Warn("metrics cannot be written down", "err", err)
-		return
-	}
-	d.committer.add(&commit.Record{Ops: d.records.Fold(nil, sum, d.unfolded)})
-	d.unfolded = nil
-}
-
-// startPools prepares the workers of all environments that have something to
-// do. Those that can never run are all named, one line each, with a transform
-// that needs them: the job ends before it does anything.
-func (d *driver) startPools() error {
-	var errs []error
-	envs := d.r.environments()
-	for _, id := range slices.Sorted(maps.Keys(envs)) {
-		pool := d.pool(id, envs[id])
-		if err := pool.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("transform %s: %w", d.r.userOf(id), err))
-		}
-		d.pools[id], d.r.workers[id] = pool, harnesses{pool}
-	}
-	return errors.Join(errs...)
-}
-
-// pool prepares the workers of an environment; they start when needed.
-func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
-	o := d.j.m.opts
-	env = proto.Clone(env).(*pipepb.Environment)
-	if o.Artifacts != nil {
-		if deps := o.Artifacts.Dependencies(d.j.id, id); deps != nil {
-			env.Dependencies = deps
-		}
-	}
-	workers := o.WorkersPerEnvironment
-	if n := d.j.settings.workersPerEnvironment; n > 0 {
-		workers = n
-	}
-	of := func(workers int) *environment.Pool {
-		return environment.NewPool(o.FnAPI, id, env, environment.Options{
-			Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
-			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
-			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{id, h.Name(), text}) },
-			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
-			OnStartFailure: func(err error) {
-				d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("a worker did not start: %v", err))
-			},
-		})
-	}
-	if workers > 0 { // somebody has decided
-		return of(workers)
-	}
-	return d.heed(id, env, of(0), of)
-}
-
 // tell puts something in the driver's inbox; after the end it does nothing.
 func (d *driver) tell(x any) {
 	select {
@@ -338,80 +215,11 @@ func (d *driver) suspend() {
 	d.step(core.Cancel{})
 }
 
-// outcome is the state in which the job ends.
-func (d *driver) outcome() jobpb.JobState_Enum {
-	switch {
-	case d.suspended:
-		return d.j.stateNow()
-	case d.updated:
-		return jobpb.JobState_UPDATED
-	case d.end.Cancelled:
-		return jobpb.JobState_CANCELLED
-	case d.end.Err != "":
-		text := d.failure(d.end)
-		d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, text)
-		d.log.Warn("job failed", "err", d.j.secrets.Replace(gist(d.end.Err)))
-		return jobpb.JobState_FAILED
-	case d.end.Drained:
-		return jobpb.JobState_DRAINED
-	}
-	return jobpb.JobState_DONE
-}
-
 // drain begins to drain the job. It returns the channel to wait on from now on.
 func (d *driver) drain() chan struct{} {
 	d.j.setState(jobpb.JobState_DRAINING)
 	d.step(core.Drain{})
 	return nil
-}
-
-// gist is the last line of an SDK's error, where Python has the exception, or
-// the first, where Java and Go have it: what fits a line of the server's log.
-func gist(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	if strings.HasPrefix(lines[0], "Traceback") {
-		return lines[len(lines)-1]
-	}
-	return lines[0]
-}
-
-// failure is the text of a failed job: the SDK's own words first and whole,
-// and the transforms it may be about, unless the SDK has said which one it is.
-func (d *driver) failure(f *core.Finish) string {
-	if f.Stage == nil {
-		return f.Err
-	}
-	text := f.Err
-	var names []string
-	for _, id := range f.Stage.Transforms {
-		name := d.j.pipeline.GetComponents().GetTransforms()[id].GetUniqueName()
-		if name == "" {
-			name = id
-		}
-		if strings.Contains(f.Err, name) || strings.Contains(f.Err, id) {
-			names = nil
-			break
-		}
-		names = append(names, name)
-	}
-	switch {
-	case len(names) == 1:
-		text = fmt.Sprintf("transform %s: %s", names[0], text)
-	case len(names) > 1:
-		text = fmt.Sprintf("%s\n(in one of the transforms %s)", text, strings.Join(names, ", "))
-	}
-	if f.Attempts > 1 {
-		text += separator(text) + fmt.Sprintf("(the bundle failed in %d attempts)", f.Attempts)
-	}
-	return text
-}
-
-// separator keeps a remark on the line of a text that has only one.
-func separator(text string) string {
-	if strings.Contains(text, "\n") {
-		return "\n"
-	}
-	return " "
 }
 
 func now() int64 { return time.Now().UnixMilli() }
@@ -469,22 +277,6 @@ func (d *driver) attempted(x attemptDone) {
 	d.step(core.BundleFinished{Record: x.res.record})
 }
 
-// reportEvery is after how many failed attempts of a bundle the job's messages
-// tell of it again.
-const reportEvery = 10
-
-// reportFailure tells of a bundle that keeps failing: whoever waits for the job
-// would take it for one that hangs, if many attempts are allowed. The last
-// attempt is told of as the end of the job.
-func (d *driver) reportFailure(x attemptDone) {
-	limit := d.core.MaxAttempts()
-	if n := x.ev.Attempt; n >= limit || n != 2 && n%reportEvery != 0 {
-		return
-	}
-	d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("attempt %d of %d of a bundle of %s has failed: %s",
-		x.ev.Attempt, limit, d.j.plan.Stages[x.ev.Stage].Name, gist(x.err.Error())))
-}
-
 // trace logs how long an attempt took, for those who look for where the time
 // of a job goes.
 func (d *driver) trace(ex *execution, x attemptDone) {
@@ -493,20 +285,6 @@ func (d *driver) trace(ex *execution, x attemptDone) {
 	}
 	d.log.Debug("attempt ended", "stage", x.ev.Stage, "name", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle,
 		"attempt", x.ev.Attempt, "shards", len(x.ev.Leases), "elements", ex.attempt.total(), "took", time.Since(ex.started))
-}
-
-// uncommitted: a batch of records cannot be made durable, and so nothing can go
-// on. A durable job for whose blocks there is no room has lost nothing: it is
-// suspended, and goes on when there is room and the runner is started again.
-func (d *driver) uncommitted(err error) {
-	d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", err)}
-	if d.records == nil || !errors.Is(err, spool.ErrDiskFull) && !errors.Is(err, spool.ErrDiskBudget) {
-		return
-	}
-	d.suspended = true
-	d.log.Warn("there is no room for what a job puts out", "err", err)
-	d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
-		"the job is suspended: make room on the disk and start the runner again, then it goes on from its last commit: %v", err))
 }
 
 // committed: records are durable, so their outputs exist from now on.
@@ -624,48 +402,4 @@ func (d *driver) finalize(id uint64) {
 			d.log.Warn("bundle finalization failed", "bundle", id, "err", err)
 		}
 	}()
-}
-
-// close ends everything that the job started and gives its space back.
-func (d *driver) close() {
-	defer d.release() // even if the core is broken
-	d.saveProgress()
-	if d.j.settings.sampling {
-		d.j.collectSamples(context.Background()) // the last chance
-	}
-}
-
-func (d *driver) release() {
-	d.j.mu.Lock()
-	d.j.driver = nil
-	d.j.metrics.live = nil
-	d.j.mu.Unlock()
-	d.clock.Stop()
-	if d.end == nil || !d.end.Cancelled || d.updated {
-		d.callbacks.Wait() // they need the workers; what is committed is to be finalized
-	}
-	d.stop()
-	var wg sync.WaitGroup
-	for _, p := range d.pools {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			p.Close()
-		}()
-	}
-	wg.Wait()
-	d.wg.Wait()
-	d.closeTestStreams()
-	d.committer.wait()
-	d.dropCuts()
-	if d.suspended {
-		return // it goes on when the runner is started again
-	}
-	d.r.dropSides()
-	d.r.blocks.dropAll()
-	tx := d.j.m.opts.Store
-	if err := dropJob(tx, d.j.id); err != nil {
-		d.log.Warn("the job's state cannot be dropped", "err", err)
-	}
-	d.j.m.dropArtifacts(d.j.id)
 }

@@ -16,6 +16,7 @@ const (
 	aliveMax  = 2 * time.Second // before a kill
 	frozenMax = 3 * time.Second
 	burstMax  = 7
+	clockMax  = 20 * time.Second // that the clock is off by
 	armedMax  = 15 * time.Second // to wait for a failpoint
 	hitsMax   = 20               // the hit at which a failpoint of the commit path ends the runner
 )
@@ -156,6 +157,14 @@ func (s *suite) freeze(ctx context.Context, pid int) {
 	s.pause(ctx, frozenMax)
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 	s.report.fault()
+}
+
+// clock is what the clock of the next runner is off by: as if somebody had set the machine's while no runner was there.
+func (s *suite) clock() time.Duration {
+	if s.rng.IntN(2) == 0 {
+		return 0
+	}
+	return time.Duration(s.rng.Int64N(int64(2*clockMax))) - clockMax
 }
 
 // pause waits for a random time.

@@ -153,6 +153,7 @@ func (s *suite) start(failpoint string) {
 	for _, t := range s.tasks {
 		t.seen = 0
 	}
+	s.r.offset = s.clock()
 	if err := s.r.start(failpoint); err != nil {
 		panic(err) // the binary is not there
 	}

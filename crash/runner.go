@@ -41,7 +41,8 @@ type runner struct {
 	report *report
 
 	cmd     *exec.Cmd
-	armed   string // the failpoint it was started with
+	offset  time.Duration // of its clock
+	armed   string        // the failpoint it was started with
 	started time.Time
 	done    chan struct{} // closed when the process has ended
 	written atomic.Int64  // bytes, by this process
@@ -72,7 +73,7 @@ func (r *runner) start(failpoint string) error {
 		"serve", "--data", r.data, "--port", strconv.Itoa(r.port), "--http-port", strconv.Itoa(r.http), "--log-level", "debug",
 	}, r.flags...)
 	r.cmd = exec.Command(r.binary, argv...)
-	r.cmd.Env = append(os.Environ(), tagVariable+"="+r.tag, "PHAROS_FAILPOINT="+failpoint)
+	r.cmd.Env = append(os.Environ(), tagVariable+"="+r.tag, "PHAROS_FAILPOINT="+failpoint, "PHAROS_CLOCK_OFFSET="+r.offset.String())
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := r.cmd.StderrPipe()
 	if err != nil {
@@ -83,7 +84,7 @@ func (r *runner) start(failpoint string) error {
 	if err := r.cmd.Start(); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.log, "--- process %d, failpoint %q\n", r.cmd.Process.Pid, failpoint)
+	fmt.Fprintf(r.log, "--- process %d, failpoint %q, clock off by %v\n", r.cmd.Process.Pid, failpoint, r.offset)
 	go r.watch(r.cmd, r.done, out)
 	return nil
 }

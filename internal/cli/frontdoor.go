@@ -41,6 +41,7 @@ type Config struct {
 	ClientTimeout         time.Duration // how long such jobs wait for their worker services
 	KeepJobs              int           // how many jobs that have ended are kept; 0 is the default
 	KeepFor               time.Duration // and for how long at most; 0 is no limit
+	ClockOffset           time.Duration // of processing time, for tests
 	Origin                *job.Origin   // the snapshot that the first job begins from; nil: none
 	Memory                int64         // bytes of memory that the process may take
 	Disk                  int64         // bytes of element data kept on disk; 0 is no limit

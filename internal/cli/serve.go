@@ -82,7 +82,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,
 		Overrides: c.Overrides, WorkersPerEnvironment: c.WorkersPerEnvironment, MaxAttempts: c.MaxAttempts,
 		TempDir: temp, Memory: shares, Scratch: scratch, Durable: c.Durable, ClientTimeout: c.ClientTimeout,
-		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor, Snapshots: snapshots, Origin: c.Origin,
+		KeepJobs: c.KeepJobs, KeepFor: c.KeepFor, Snapshots: snapshots, Origin: c.Origin, ClockOffset: c.ClockOffset,
 		StopTimeout: c.StopTimeout, StartTimeout: c.Limits.WorkerStartTimeout, WorkerMemory: int64(c.Limits.WorkerMemory),
 		StuckAfter: c.Limits.StuckAfter, BundleTimeout: c.Limits.BundleTimeout,
 		Containers: containers, Logs: logs, WorkerLog: c.WorkerLog, MachineMemory: machineMemory(), Tracer: tracer,

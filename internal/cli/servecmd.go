@@ -128,6 +128,10 @@ func (c *serveCmd) Run(env *Env) error {
 	if err := failpoint.Arm(os.Getenv(failpoint.Variable)); err != nil {
 		return &exitError{exitUsage, err}
 	}
+	offset, err := failpoint.ClockOffset(os.Getenv(failpoint.ClockVariable))
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if c.UntilEOF {
@@ -136,7 +140,7 @@ func (c *serveCmd) Run(env *Env) error {
 	cfg := c.config(env)
 	cfg.Host, cfg.Port, cfg.HTTPPort = c.Host, c.Port, c.HTTPPort
 	cfg.Profile, cfg.Durable, cfg.ClientTimeout = c.Pprof, c.Data != "", c.ClientTimeout
-	cfg.KeepJobs, cfg.KeepFor = c.KeepJobs, c.KeepFor
+	cfg.KeepJobs, cfg.KeepFor, cfg.ClockOffset = c.KeepJobs, c.KeepFor, offset
 	cfg.StopTimeout, cfg.Advertise = c.StopTimeout, c.Advertise
 	dir, release, err := c.dir()
 	if err != nil {

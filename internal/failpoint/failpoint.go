@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Variable is the environment variable that names a failpoint, as NAME:COUNT.
@@ -92,6 +93,22 @@ func Arm(spec string) error {
 	p.left.Store(n)
 	armed.Store(p)
 	return nil
+}
+
+// ClockVariable is the environment variable that says what the server's clock of
+// processing time is off by, like -20s.
+const ClockVariable = "PHAROS_CLOCK_OFFSET"
+
+// ClockOffset reads it; empty is none.
+func ClockOffset(spec string) (time.Duration, error) {
+	if spec == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(spec)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", ClockVariable, err)
+	}
+	return d, nil
 }
 
 // Hit tells that the process has come to a place.

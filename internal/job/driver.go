@@ -110,7 +110,7 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	}
 	d.r = &runner{
 		job: j.id, log: log, plan: j.plan, shards: cfg.Shards, blocks: newBlocks(o.Spool, o.Memory.Block()), store: o.Store,
-		workers: map[string]Workers{}, now: now, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots), turns: j.m.turns, sides: j.m.sides,
+		workers: map[string]Workers{}, now: wallNow, tempDir: o.TempDir, memory: o.Memory.Group(cfg.RunnerSlots), turns: j.m.turns, sides: j.m.sides,
 		streaming: j.settings.streaming,
 	}
 	if err := d.r.prepare(j.id); err != nil {
@@ -154,7 +154,7 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 		drain = d.drain()
 	default:
 	}
-	d.step(core.Start{NowMS: now()})
+	d.step(core.Start{NowMS: d.j.m.clock.now()})
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
 	stop, deadline := ctx.Done(), (<-chan time.Time)(nil)
@@ -167,7 +167,7 @@ func (d *driver) run(ctx context.Context) jobpb.JobState_Enum {
 		case x := <-d.inbox:
 			d.handle(x)
 		case <-d.clock.C:
-			d.step(core.ClockAdvanced{NowMS: now()})
+			d.step(core.ClockAdvanced{NowMS: d.j.m.clock.now()})
 		case <-ticker.C:
 			d.poll()
 			d.watchPace(time.Now())
@@ -221,8 +221,6 @@ func (d *driver) drain() chan struct{} {
 	d.step(core.Drain{})
 	return nil
 }
-
-func now() int64 { return time.Now().UnixMilli() }
 
 // handle turns what the driver is told into an event of the core.
 func (d *driver) handle(x any) {
@@ -314,7 +312,7 @@ func (d *driver) committed(x commitDone) {
 
 // step tells the core and carries out what it wants.
 func (d *driver) step(ev core.Event) {
-	d.core.Tick(now())
+	d.core.Tick(d.j.m.clock.now())
 	for _, eff := range d.core.Step(ev) {
 		switch e := eff.(type) {
 		case core.StartBundle:
@@ -339,7 +337,7 @@ func (d *driver) step(ev core.Event) {
 			failpoint.Hit(failpoint.Drop)
 			d.r.blocks.drop(e.IDs...)
 		case core.WakeAt:
-			d.clock.Reset(time.Until(time.UnixMilli(e.AtMS)))
+			d.clock.Reset(d.j.m.clock.until(e.AtMS))
 		case core.Finish:
 			d.end = &e
 		}

@@ -79,6 +79,9 @@ type Options struct {
 	KeepJobs int
 	// KeepFor is for how long they are kept at most; 0 is no limit.
 	KeepFor time.Duration
+	// ClockOffset is what the clock of processing time is off by: the crash suite
+	// lets it jump with it.
+	ClockOffset time.Duration
 	// Snapshots is the folder of the snapshots; empty: there are none.
 	Snapshots string
 	// Origin, if not nil, is the snapshot that the first job begins from that is
@@ -129,6 +132,7 @@ type Manager struct {
 	// journal of a durable manager, else nil.
 	journal *journal
 	sides   *sideRoom
+	clock   *clock
 	// origin is Options.Origin until a job has begun from it.
 	origin *Origin
 }
@@ -153,7 +157,7 @@ func NewManager(o Options) *Manager {
 	if o.Logs == nil {
 		o.Logs, _ = logbook.Open(logbook.Options{Log: o.Log}) // nothing to fail in memory
 	}
-	m := &Manager{opts: o, turns: newTurns(o.Core.RunnerSlots), jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideIndex(), o.Scratch), origin: o.Origin}
+	m := &Manager{opts: o, turns: newTurns(o.Core.RunnerSlots), jobs: map[string]*Job{}, sides: newSideRoom(o.Memory.SideIndex(), o.Scratch), origin: o.Origin, clock: newClock(o.ClockOffset)}
 	if o.Durable {
 		m.journal = &journal{store: o.Store}
 	}

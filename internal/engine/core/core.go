@@ -212,11 +212,28 @@ func (c *Core) begin(nowMS int64) {
 	c.wall = nowMS
 	if !c.virtual {
 		c.now = nowMS
+		c.setBack()
 		return
 	}
 	moved := c.now
 	c.now = nowMS
 	c.advanceVirtual(moved)
+}
+
+// setBack lets items rest no longer than they were to, though the clock has been
+// set back while no core was there: they were queued in what is the future now.
+func (c *Core) setBack() {
+	for _, s := range c.stages {
+		for i := range s.shards {
+			for k := range s.shards[i].queue {
+				it := &s.shards[i].queue[k]
+				if back := it.SinceMS - c.now; back > 0 {
+					it.SinceMS -= back
+					it.ReadyMS = max(0, it.ReadyMS-back)
+				}
+			}
+		}
+	}
 }
 
 func (c *Core) emit(e Effect) { c.effects = append(c.effects, e) }

@@ -363,15 +363,16 @@ func TestEndedJobsAreForgotten(t *testing.T) {
 // version that it had. A snapshot can be taken of it, for a new job.
 func TestJobOfAnotherPlanIsSuspended(t *testing.T) {
 	r := newDurableRig(t)
-	hung := make(chan struct{}, 1)
+	hung := make(chan struct{})
+	var once sync.Once
 	first := &sdk{elements: 10}
 	first.use = func(b *fakesdk.Bundle) error {
-		select {
-		case hung <- struct{}{}:
-			return fakesdk.Hang(b)
-		default:
-			return fakesdk.Echo(b)
-		}
+		do := fakesdk.Echo
+		once.Do(func() {
+			close(hung)
+			do = fakesdk.Hang
+		})
+		return do(b)
 	}
 	id := r.submit(first)
 	<-hung

@@ -518,7 +518,7 @@ func TestProgressSplitFinalizeMetrics(t *testing.T) {
 			case *fnpb.InstructionRequest_ProcessBundleSplit:
 				d := x.ProcessBundleSplit.GetDesiredSplits()["in"]
 				if d.GetFractionOfRemainder() == 0.25 {
-					return nil // an error: no split
+					return &fnpb.InstructionResponse{Error: "no"}
 				}
 				return &fnpb.InstructionResponse{Response: &fnpb.InstructionResponse_ProcessBundleSplit{
 					ProcessBundleSplit: &fnpb.ProcessBundleSplitResponse{ChannelSplits: []*fnpb.ProcessBundleSplitResponse_ChannelSplit{{TransformId: "in", FirstResidualElement: d.GetEstimatedInputElements()}}}}}

@@ -35,8 +35,8 @@ type Config struct {
 	ID string
 	// Process runs a bundle; Echo when nil. Its error is the SDK's answer.
 	Process func(*Bundle) error
-	// Other answers instructions other than process_bundle; an error when nil
-	// or when it returns nil.
+	// Other answers instructions other than process_bundle. When it is nil or
+	// returns nil, nothing is split off a bundle, and all else is an error.
 	Other func(*fnpb.InstructionRequest) *fnpb.InstructionResponse
 	// Embed puts a bundle's output into its response.
 	Embed bool
@@ -148,13 +148,23 @@ func (w *Worker) other(req *fnpb.InstructionRequest) {
 		r = w.cfg.Other(req)
 	}
 	if r == nil {
-		r = &fnpb.InstructionResponse{Error: fmt.Sprintf("unknown instruction %T", req.GetRequest())}
+		r = w.fallback(req)
 	}
 	if r == Silent {
 		return
 	}
 	r.InstructionId = req.GetInstructionId()
 	w.Respond(r)
+}
+
+// fallback answers as an SDK does that splits nothing.
+func (w *Worker) fallback(req *fnpb.InstructionRequest) *fnpb.InstructionResponse {
+	if req.GetProcessBundleSplit() != nil {
+		return &fnpb.InstructionResponse{Response: &fnpb.InstructionResponse_ProcessBundleSplit{
+			ProcessBundleSplit: &fnpb.ProcessBundleSplitResponse{},
+		}}
+	}
+	return &fnpb.InstructionResponse{Error: fmt.Sprintf("unknown instruction %T", req.GetRequest())}
 }
 
 // Respond sends any response.

@@ -32,9 +32,9 @@ import (
 
 type options struct {
 	root, kit, serve, endpoint, filter, slice, tag, peer, runner string
-	update, tags                                         bool
-	timeout                                              time.Duration
-	workers, retries                                     int
+	update, tags                                                 bool
+	timeout                                                      time.Duration
+	workers, retries                                             int
 }
 
 var errLost = errors.New("tests that passed before do not pass now")

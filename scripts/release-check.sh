@@ -5,7 +5,6 @@
 #   scripts/release-check.sh [python] [java] [go] [typescript]         (default: python java go)
 #
 # BEAM_PYTHON, BEAM_JAVA and BEAM_GO are the versions of the SDKs (default: the newest that are supported).
-# scripts/versions.sh runs this with the oldest as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

@@ -101,6 +101,10 @@ public final class Main {
     o.add("--pharosEndpoint=" + endpoint);
     o.add("--filesToStage=" + small);
     o.addAll(place.options());
+    String more = System.getenv("KIT_OPTIONS");
+    if (more != null && !more.isBlank()) {
+      o.addAll(List.of(more.trim().split(" +")));
+    }
     return o;
   }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,8 +81,13 @@ func texts(b arr.RecordBatch) []string {
 }
 
 func TestKinds(t *testing.T) {
-	var logs []operator.LogEntry
-	p := operatortest.Pool(t, operator.PoolOptions{OnLog: func(e operator.LogEntry) { logs = append(logs, e) }})
+	said := make(chan struct{})
+	var once sync.Once
+	p := operatortest.Pool(t, operator.PoolOptions{OnLog: func(e operator.LogEntry) {
+		if e.Message == "seven is coming" {
+			once.Do(func() { close(said) })
+		}
+	}})
 	call := func(name string, args ...int) arrow.Call {
 		return arrow.Call{Function: name, Source: kinds, Args: args}
 	}
@@ -128,7 +134,9 @@ func TestKinds(t *testing.T) {
 		if err != nil || i < 0 || metrics[i].Int != 5 {
 			t.Fatal(err, metrics)
 		}
-		if !slices.ContainsFunc(logs, func(e operator.LogEntry) bool { return e.Message == "seven is coming" }) {
+		select {
+		case <-said:
+		case <-ctx.Done():
 			t.Fatal("the function's log line has not come")
 		}
 	})

@@ -1,4 +1,5 @@
 """Where the tests find the program, and how they end what they start."""
+import signal
 import subprocess
 import sys
 import time
@@ -21,9 +22,11 @@ class Program:
     """A Python program in a process of its own, which says on its output how far it is."""
 
     def __init__(self, source, *arguments):
+        # A shell without a terminal starts what runs in the background with Ctrl-C ignored, and that is inherited.
         self.process = subprocess.Popen(
             [sys.executable, '-u', '-c', source, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True)
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def line(self):
         """The next line of its output."""

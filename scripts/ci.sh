@@ -36,21 +36,27 @@ upgrade() { scripts/upgrade-drill.sh; }
 snapshot() { go run ./crash --snapshot --ci; }
 stream() { scripts/stream.sh python 12 && scripts/stream.sh go 12; }
 kit() { go run ./conformance/run --serve bin/pharos --retries 2 --kit "$@"; }
-# These two keep one core each busy, so they run side by side.
-python-and-typescript() {
+# beside runs two phases side by side, each of which keeps about one core busy. What the second prints comes last.
+beside() {
   local log status=0
   log=$(mktemp)
-  kit typescript >"$log" 2>&1 & local typescript=$!
-  kit python || status=1
-  wait $typescript || status=1
+  "$2" >"$log" 2>&1 & local second=$!
+  "$1" || status=1
+  wait $second || status=1
   cat "$log"
   rm -f "$log"
   return $status
 }
+python() { kit python; }
+typescript() { kit typescript; }
+python-and-typescript() { beside python typescript; }
 java() { kit java --slice ci; }
 # The runner in sdks/java, its tests against a real server included.
 java-runner() { PHAROS_BINARY=$PWD/bin/pharos mvn -q -B ${MAVEN_ARGS:-} -f sdks/java test; }
-python-runner() { make test-python; }
+python-runner() {
+  PYTHONPATH=sdks/python PHAROS_BINARY=$PWD/bin/pharos "$PHAROS_CACHE/venv/bin/python" -m pytest -q sdks/python/tests
+}
+runners() { beside python-runner java-runner; }
 # Installed as users do, on the machine's own platform.
 release() { PLATFORMS="$(go env GOOS)/$(go env GOARCH)" scripts/dist.sh && scripts/release-check.sh; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.
@@ -63,7 +69,7 @@ xlang() {
   kit xlang --filter '^process::|^external::(java_state|python_state|fixed_windows|session_windows|side_input|streaming|rows_|values_of|tfrecord|counter)'
 }
 
-phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript python-runner java-runner java go-slice xlang release})
+phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript runners java go-slice xlang release})
 summary=""
 failed=0
 began=$SECONDS

@@ -22,6 +22,7 @@ type runCmd struct {
 	DrainAfter  time.Duration `help:"Drain each job after it has run for so long, like 30s: sources end, windows close, and the job is DRAINED." placeholder:"TIME"`
 	originFlags `embed:""`
 	Cmd         []string `arg:"" name:"command" passthrough:"" help:"The command, after --."`
+	//lint:ignore SA5008 kong takes several of them
 	runnerFlags `embed:"" set:"level=warn" set:"workerlogs=off"`
 }
 

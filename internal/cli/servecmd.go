@@ -98,7 +98,8 @@ type serveCmd struct {
 	ReadyFile     string        `help:"Write the addresses, as JSON, to this file once the server serves." placeholder:"FILE"`
 	originFlags   `embed:""`
 	UntilEOF      bool `name:"until-eof" help:"End when standard input ends, too: for a program that starts a runner of its own and may die."`
-	runnerFlags   `embed:"" set:"level=info" set:"workerlogs=warn"`
+	//lint:ignore SA5008 kong takes several of them
+	runnerFlags `embed:"" set:"level=info" set:"workerlogs=warn"`
 }
 
 // Help is the long help.

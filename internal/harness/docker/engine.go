@@ -124,7 +124,7 @@ func (e *Engine) client() (*client.Client, error) {
 	}
 	cli, err := client.New(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("Docker engine: %w", err)
+		return nil, fmt.Errorf("the Docker engine: %w", err)
 	}
 	e.cli = cli
 	return cli, nil

@@ -100,5 +100,5 @@ func (e *Engine) has(ctx context.Context, cli *client.Client, image string) (boo
 	if client.IsErrConnectionFailed(err) {
 		return false, fmt.Errorf("%w at %s", environment.ErrNoEngine, cli.DaemonHost())
 	}
-	return false, fmt.Errorf("Docker engine at %s: %w", cli.DaemonHost(), err)
+	return false, fmt.Errorf("the Docker engine at %s: %w", cli.DaemonHost(), err)
 }

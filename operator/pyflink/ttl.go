@@ -153,57 +153,63 @@ func (s States) mortalValues(b *operator.BundleState, d descriptor, cell operato
 	now := s.now()
 	var data []byte
 	for {
-		stamps, err := b.Keys(cell, after, iteratePage)
-		if err != nil {
-			return nil, err
-		}
-		for _, at := range stamps {
-			value, err := b.ReadAll(cell, at)
-			if err != nil {
-				return nil, err
-			}
+		next, err := eachStamp(b, cell, after, func(at, value []byte) {
 			if !d.dead(at, now) {
 				data = append(data, value...)
 			}
 			if d.onRead || d.dead(at, now) {
 				b.Change(operator.Change{Op: operator.Clear, Cell: cell, MapKey: at})
 			}
-			after = at
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case next != nil && !d.onRead:
+			return got(data, next), nil
+		case next == nil && d.onRead && len(data) > 0:
+			b.Change(operator.Change{Op: operator.Append, Cell: cell, MapKey: stamp(now), Data: data})
 		}
-		more := len(stamps) == iteratePage
-		if more && !d.onRead {
-			return got(data, after), nil
+		if next == nil {
+			return got(data, nil), nil
 		}
-		if !more {
-			break
-		}
+		after = next
 	}
-	if d.onRead && len(data) > 0 {
-		b.Change(operator.Change{Op: operator.Append, Cell: cell, MapKey: stamp(now), Data: data})
-	}
-	return got(data, nil), nil
 }
 
 // mortalMerge moves the values of a namespace into another, with their stamps.
 func mortalMerge(b *operator.BundleState, source, target operator.Cell) error {
-	var after []byte
-	for {
-		stamps, err := b.Keys(source, after, iteratePage)
+	for after := []byte(nil); ; {
+		next, err := eachStamp(b, source, after, func(at, value []byte) {
+			b.Change(operator.Change{Op: operator.Append, Cell: target, MapKey: at, Data: value})
+		})
 		if err != nil {
 			return err
 		}
-		for _, at := range stamps {
-			value, err := b.ReadAll(source, at)
-			if err != nil {
-				return err
-			}
-			b.Change(operator.Change{Op: operator.Append, Cell: target, MapKey: at, Data: value})
-			after = at
-		}
-		if len(stamps) < iteratePage {
+		if next == nil {
 			break
 		}
+		after = next
 	}
 	b.Change(operator.Change{Op: operator.ClearAll, Cell: source})
 	return nil
+}
+
+// eachStamp calls do for a page of what a cell has, from behind a stamp on. It
+// returns the page's last stamp, or nil if nothing comes after it.
+func eachStamp(b *operator.BundleState, cell operator.Cell, after []byte, do func(at, value []byte)) ([]byte, error) {
+	stamps, err := b.Keys(cell, after, iteratePage)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range stamps {
+		value, err := b.ReadAll(cell, at)
+		if err != nil {
+			return nil, err
+		}
+		do(at, value)
+	}
+	if len(stamps) < iteratePage {
+		return nil, nil
+	}
+	return stamps[len(stamps)-1], nil
 }

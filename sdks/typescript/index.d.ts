@@ -5,7 +5,7 @@ export interface PharosOptions {
   pharosEndpoint?: string;
   /** The program of an own server. By default $PHAROS_BINARY, or pharos on the PATH. */
   pharosBinary?: string;
-  /** Element data that an own server keeps in RAM before it spills to disk, like "512MiB". */
+  /** Memory that an own server may take, like "512MiB"; what does not fit goes to disk. */
   pharosMemory?: string;
   /** Folder in which an own server keeps its jobs, to be looked at later. */
   pharosData?: string;

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	memory   = flag.String("pharos_memory", "", "Element data that a Pharos server in this process keeps in RAM before it spills to disk, like 512MiB or 4GiB. By default a quarter of the machine's memory.")
+	memory   = flag.String("pharos_memory", "", "Memory that this process may take with a Pharos server in it, like 512MiB or 4GiB; what does not fit goes to disk. By default half of the machine's.")
 	disk     = flag.String("pharos_disk", "", "Element data that a Pharos server in this process keeps on disk at most. By default there is no limit.")
 	attempts = flag.Int("pharos_max_attempts", defaultAttempts, "How often a failing bundle is tried before the job fails, with a Pharos server in this process.")
 	verbose  = flag.Bool("pharos_verbose", false, "Let a Pharos server in this process log what it does.")

@@ -22,7 +22,7 @@ class PharosOptions(PipelineOptions):
             help='The pharos program of an own server. By default $PHAROS_BINARY, else the one in this package.')
         parser.add_argument(
             '--pharos_memory', metavar='SIZE',
-            help='Element data that an own server keeps in RAM before it spills to disk, like 512MiB or 4GiB.')
+            help='Memory that an own server may take, like 512MiB or 4GiB; what does not fit goes to disk.')
         parser.add_argument(
             '--pharos_disk', metavar='SIZE',
             help='Element data that an own server keeps on disk at most. By default there is no limit.')

@@ -24,7 +24,7 @@ public interface PharosPipelineOptions extends PipelineOptions {
 
   void setPharosBinary(String path);
 
-  @Description("Element data that the pipeline's own server keeps in RAM before it spills to disk, like 512MiB or 4GiB.")
+  @Description("Memory that the pipeline's own server may take, like 512MiB or 4GiB; what does not fit goes to disk.")
   String getPharosMemory();
 
   void setPharosMemory(String size);

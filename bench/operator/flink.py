@@ -1,4 +1,4 @@
-"""add(BIGINT, BIGINT) on a real Flink (MiniCluster), by row and in pandas: flink.py ROWS REPEAT PARALLELISM.
+"""add(BIGINT, BIGINT) on a real Flink (MiniCluster), by row and in pandas: flink.py ROWS REPEAT PARALLELISM BUNDLE.
 
 The source is Flink's own generator and the sink discards, so what is measured is the function. A small
 job is run first; the time of a job with no rows to speak of is taken off.
@@ -12,12 +12,12 @@ from pyflink.table import TableEnvironment
 from pyflink.table.udf import udf
 
 
-def environment(parallelism):
+def environment(parallelism, bundle):
     t = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
     config = t.get_config()
     for key, value in {
             'parallelism.default': parallelism, 'python.executable': sys.executable, 'table.local-time-zone': 'UTC',
-            'python.fn-execution.bundle.size': '10000', 'python.fn-execution.arrow.batch.size': '10000'}.items():
+            'python.fn-execution.bundle.size': bundle, 'python.fn-execution.arrow.batch.size': '10000'}.items():
         config.set(key, value)
     return t
 
@@ -34,7 +34,7 @@ def run(t, name, rows):
 
 def main():
     rows, repeat = int(sys.argv[1]), int(sys.argv[2])
-    t = environment(sys.argv[3])
+    t = environment(sys.argv[3], sys.argv[4])
     t.create_temporary_function('row_add', udf(lambda a, b: a + b, result_type=DataTypes.BIGINT()))
     t.create_temporary_function('pandas_add', udf(lambda a, b: a + b, result_type=DataTypes.BIGINT(), func_type='pandas'))
     for name in ('row_add', 'pandas_add'):

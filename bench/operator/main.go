@@ -25,7 +25,11 @@ type settings struct {
 	workers int
 	// parallelism is Flink's.
 	parallelism int
-	modes       []string
+	// bundle is how many rows make a bundle, Flink's too.
+	bundle int64
+	// bundles is how many run at a time in a worker.
+	bundles int
+	modes   []string
 }
 
 // modes are what can be measured, in order.
@@ -44,6 +48,8 @@ func main() {
 	flag.IntVar(&s.repeat, "repeat", 3, "runs")
 	flag.IntVar(&s.workers, "workers", 1, "workers")
 	flag.IntVar(&s.parallelism, "parallelism", 1, "parallelism of Flink's jobs")
+	flag.Int64Var(&s.bundle, "bundle", 10_000, "rows of a bundle in PyFlink's harness, Flink's too")
+	flag.IntVar(&s.bundles, "bundles", 2, "bundles at a time in a worker of PyFlink's harness")
 	list := flag.String("modes", "row,pandas,flink,ownrow,own,latency,echo", "what to measure")
 	flag.Parse()
 	s.modes = strings.Split(*list, ",")
@@ -139,7 +145,7 @@ func (m *measured) report(mode string) {
 // flinkMode has Flink run the functions.
 func flinkMode(ctx context.Context, s *settings) error {
 	cmd := exec.CommandContext(ctx, s.python("pyflink"), "bench/operator/flink.py",
-		fmt.Sprint(s.rows), fmt.Sprint(s.repeat), fmt.Sprint(s.parallelism))
+		fmt.Sprint(s.rows), fmt.Sprint(s.repeat), fmt.Sprint(s.parallelism), fmt.Sprint(s.bundle))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -34,7 +34,7 @@ func rowMode(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer pool.Close()
-	op, err := pool.Open(ctx, pyflink.Scalar(ab, ab[:1], add), operator.Limits{Bundles: 2 * s.workers})
+	op, err := pool.Open(ctx, pyflink.Scalar(ab, ab[:1], add), operator.Limits{Bundles: s.bundles * s.workers, BundleElements: s.bundle})
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func pandasMode(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer pool.Close()
-	op, err := pool.Open(ctx, pyflink.Pandas(ab, ab[:1], add), operator.Limits{Bundles: 2 * s.workers, BundleElements: 16})
+	op, err := pool.Open(ctx, pyflink.Pandas(ab, ab[:1], add), operator.Limits{Bundles: s.bundles * s.workers, BundleElements: 16})
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,9 @@ type bundle struct {
 	// truncates: its input is to be truncated; truncated: it has been.
 	truncates, truncated bool
 	record               *commit.Record
-	started              int64 // when the attempt was; like the next two, by the wall's clock
-	splitAt              int64 // when it may be split (again)
+	mark                 timestamp.Time // input watermark of the attempt
+	started              int64          // when the attempt was; like the next two, by the wall's clock
+	splitAt              int64          // when it may be split (again)
 	retryAt              int64
 	// elements of the input; asked: a split was asked for.
 	elements int64
@@ -74,11 +75,12 @@ func (c *Core) attempt(b *bundle) {
 	b.started = c.wall
 	b.splitAt = c.wall + c.cfg.IdleSplitMS<<b.tries
 	c.running[b.stage.plan.Environment]++
+	b.mark = c.marks.Input(b.stage.plan.Index)
 	e := StartBundle{
 		Bundle:    b.id,
 		Attempt:   b.attempt,
 		Stage:     b.stage.plan.Index,
-		Watermark: c.marks.Input(b.stage.plan.Index),
+		Watermark: b.mark,
 		Output:    c.marks.Output(watermark.Source{Stage: b.stage.plan.Index}),
 		NowMS:     c.now,
 		ProcDueMS: c.procDue(b.stage),

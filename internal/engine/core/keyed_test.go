@@ -22,8 +22,45 @@ func TestLimitCountsWhatIsTaken(t *testing.T) {
 		}
 		s.push(it)
 	}
-	c.launchShards(s, []int{0}, true)
+	c.launchShards(s, []dueShard{{input: amount{elements: 4, bytes: 240}}})
 	if l := c.effects[0].(StartBundle).Leases[0]; len(l.Blocks) != 1 || l.Blocks[0].ID != 1 {
 		t.Errorf("leased %v, want one block of 60 bytes", l.Blocks)
+	}
+}
+
+// What a bundle has no room for is not leased, and has the next turn.
+func TestFullBundleLeavesShards(t *testing.T) {
+	coll := &plan.Collection{ID: "c"}
+	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.Group, Keyed: true, Input: coll}}},
+		Config{Shards: 4, RunnerSlots: 1, HeldBytes: 1 << 20})
+	s := c.stages[0]
+	for shard := range 4 {
+		s.push(item{Shard: shard, Block: commit.Block{ID: uint64(shard), Count: 9000, Bytes: 600 << 10}})
+	}
+	for _, want := range []int{0, 1, 2, 3} {
+		c.effects = nil
+		c.scheduleKeyed(s)
+		c.cfg.RunnerSlots++
+		if len(c.effects) != 1 {
+			t.Fatalf("%d bundles start, want one for each slot", len(c.effects))
+		}
+		if l := c.effects[0].(StartBundle).Leases; len(l) != 1 || l[0].Shard != want {
+			t.Fatalf("leased %v, want shard %d", l, want)
+		}
+	}
+}
+
+// Windows that fire all at once are a lot of work, divided among the slots.
+func TestFiringIsDivided(t *testing.T) {
+	coll := &plan.Collection{ID: "c"}
+	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.Group, Keyed: true, Input: coll}}}, Config{Shards: 4, RunnerSlots: 2})
+	s := c.stages[0]
+	for shard := range s.shards {
+		s.group(shard, []item{{Block: commit.Block{Count: 5000, Bytes: 1 << 20}}}, false)
+		s.shards[shard].nextEvent = c.marks.Input(0)
+	}
+	c.scheduleKeyed(s)
+	if len(c.effects) != 2 || len(c.effects[0].(StartBundle).Leases) != 2 {
+		t.Errorf("got %v, want two bundles of two shards", c.effects)
 	}
 }

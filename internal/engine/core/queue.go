@@ -82,6 +82,9 @@ func (b *bundle) hold() timestamp.Time {
 // apply takes over what a durable record brought.
 func (c *Core) apply(b *bundle) {
 	r, s := b.record, b.stage
+	for i, sh := range b.shards {
+		s.group(sh, b.items[i], s.shards[sh].nextEvent <= b.mark)
+	}
 	for _, sh := range r.Shards {
 		t := &s.shards[sh.Shard]
 		t.nextEvent, t.nextProc, t.hold = sh.NextEvent, sh.NextProc, sh.Hold

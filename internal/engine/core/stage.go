@@ -25,6 +25,7 @@ type shard struct {
 	nextEvent timestamp.Time
 	nextProc  int64
 	hold      timestamp.Time
+	grouped   amount // see stage.group
 }
 
 // stage is the state of one stage.
@@ -58,6 +59,8 @@ type stage struct {
 	over  bool
 	// replay is how many of the events were before the core was recovered.
 	replay int
+	// turn is the shard that has the next turn, where not all fit in a bundle.
+	turn int
 	// impulse: an Impulse stage has yet to fire.
 	impulse bool
 	// What records have said of the stage: that the impulse has fired, how many

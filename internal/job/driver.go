@@ -105,6 +105,9 @@ func newDriver(j *Job, log *slog.Logger) (*driver, error) {
 	if cfg.HeldBytes <= 0 {
 		cfg.HeldBytes = o.Memory.Bundle()
 	}
+	if cfg.QueueBytes <= 0 {
+		cfg.QueueBytes = o.Memory.Spool
+	}
 	if cfg.Shards <= 0 {
 		cfg.Shards = core.DefaultShards
 	}

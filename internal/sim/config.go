@@ -29,6 +29,7 @@ type config struct {
 	drains      int  // 1: the job is drained at some time
 	frozen      bool // a TestStream job that restarts does not see that time has passed
 	idleMS      int64
+	queueBytes  int64
 	jumpMS      int64 // how far the clock may jump
 	runnerSlots int
 }
@@ -47,6 +48,7 @@ func anyConfig(rng *rand.Rand) config {
 		spoolMemory: []int64{0, 1000, spool.Unlimited, spool.Unlimited}[pick(4)],
 		bundleMS:    []int64{10, 200, 1000}[pick(3)],
 		idleMS:      []int64{10, 100, 500}[pick(3)],
+		queueBytes:  []int64{0, 1, 300}[pick(3)],
 		jumpMS:      []int64{0, 20, 300, 5000}[pick(4)],
 		runnerSlots: 1 + pick(3),
 	}

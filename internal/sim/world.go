@@ -133,7 +133,7 @@ func (w *world) open() error {
 	}
 	cfg := core.Config{
 		Shards: w.cfg.shards, MaxAttempts: 1 << 20, Slots: slots, RunnerSlots: w.cfg.runnerSlots, BundleElements: w.cfg.elements,
-		BundleMS: w.cfg.bundleMS, IdleSplitMS: w.cfg.idleMS,
+		BundleMS: w.cfg.bundleMS, IdleSplitMS: w.cfg.idleMS, QueueBytes: w.cfg.queueBytes,
 	}
 	if !w.cfg.durable {
 		w.core = core.New(w.plan, cfg)

@@ -12,8 +12,8 @@
 //   - every bundle in flight is running, waiting for its commit, or waiting
 //     for its next attempt.
 //
-// Read schedule.go for what starts when, bundle.go for a bundle's life, and
-// stage.go for what a stage has.
+// Read schedule.go and keyed.go for what starts when, pressure.go for what
+// waits, bundle.go for a bundle's life, and stage.go for what a stage has.
 package core
 
 import (
@@ -43,6 +43,9 @@ type Config struct {
 	// HeldBytes limits it further where a bundle holds all of its input and of
 	// what it writes at once: in keyed stages that keep state.
 	HeldBytes int64
+	// QueueBytes is what a stage may have queued and be at work on before those
+	// that feed it wait; see crowded.
+	QueueBytes int64
 	// BundleTargetMS is how long a bundle should take: from what bundles of a
 	// stage have taken, the number of elements of the next ones is chosen.
 	BundleTargetMS int64
@@ -64,6 +67,7 @@ const (
 	DefaultBundleElements = 1 << 20
 	DefaultBundleBytes    = 64 << 20
 	DefaultHeldBytes      = 64 << 20
+	DefaultQueueBytes     = 256 << 20
 	DefaultBundleTargetMS = 10_000
 	DefaultBundleMS       = 1000
 	DefaultIdleSplitMS    = 500
@@ -85,6 +89,7 @@ func (c Config) withDefaults() Config {
 	def(&c.BundleElements, DefaultBundleElements)
 	def(&c.BundleBytes, DefaultBundleBytes)
 	def(&c.HeldBytes, DefaultHeldBytes)
+	def(&c.QueueBytes, DefaultQueueBytes)
 	def(&c.BundleTargetMS, DefaultBundleTargetMS)
 	def(&c.BundleMS, DefaultBundleMS)
 	def(&c.IdleSplitMS, DefaultIdleSplitMS)

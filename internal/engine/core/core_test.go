@@ -363,6 +363,7 @@ func TestJobCompletes(t *testing.T) {
 			if seed%2 == 1 {
 				cfg.InputBytes = map[string]int64{"e": 50}
 			}
+			cfg.QueueBytes = []int64{0, 1, 100}[seed%3]
 			w := newWorld(t, seed, chain(), cfg)
 			w.fail = float64(seed%4) / 10
 			w.share = float64(seed%3) / 10

@@ -69,6 +69,9 @@ func (c *Core) explain(i int) (string, *Holder) {
 	case s.pending() && c.free(s) <= 0:
 		return "waits for a free worker", nil
 	}
+	if t := c.crowded(s); s.pending() && t != nil {
+		return fmt.Sprintf("waits for %s, which has %d MB queued", t.plan.Name, t.bytes>>20), nil
+	}
 	return c.blame(i)
 }
 

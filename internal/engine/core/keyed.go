@@ -25,7 +25,7 @@ type dueShard struct {
 // goes to the next.
 func (c *Core) scheduleKeyed(s *stage) {
 	free := c.free(s)
-	if free <= 0 {
+	if free <= 0 || c.crowded(s) != nil {
 		return
 	}
 	due, total := c.dueShards(s)

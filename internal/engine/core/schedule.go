@@ -126,7 +126,7 @@ func (c *Core) queueReady(s *stage) bool {
 // that is picked is divided among the free slots.
 func (c *Core) scheduleSpans(s *stage, pick func(*item) bool) {
 	free := c.free(s)
-	if free <= 0 || s.blocks == 0 || !c.mayStart(s) {
+	if free <= 0 || s.blocks == 0 || !c.mayStart(s) || c.crowded(s) != nil {
 		return
 	}
 	ready, elements, bytes, since := 0, int64(0), int64(0), never

@@ -227,7 +227,7 @@ func (j *Job) write(state jobpb.JobState_Enum, sync bool) error {
 	}
 	e := &entry{
 		Name: j.name, Created: j.created, Pipeline: p, Options: o, State: state, Since: time.Now(), Draining: j.drains(),
-		Shards: j.m.opts.Core.Shards, Plan: fingerprint(j.plan.String()), Metrics: metrics, Layout: j.layout(), Origin: j.origins(),
+		Shards: j.m.opts.Core.Shards, Plan: j.plan.Fingerprint(), Metrics: metrics, Layout: j.layout(), Origin: j.origins(),
 	}
 	return j.m.journal.save(j.id, e, sync)
 }

@@ -215,7 +215,7 @@ func (f *found) blocks() []uint64 {
 	return ids
 }
 
-// fingerprint tells plans apart.
+// fingerprint is the hash of a text.
 func fingerprint(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])

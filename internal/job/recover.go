@@ -150,10 +150,16 @@ func (j *Job) replan(f *found) error {
 	if isTerminal(f.entry.State) || !f.begun() {
 		return nil
 	}
-	if f.entry.Plan != fingerprint(j.plan.String()) || f.entry.Shards != j.m.opts.Core.Shards {
+	if !samePlan(f.entry.Plan, j.plan) || f.entry.Shards != j.m.opts.Core.Shards {
 		return errOtherPlan
 	}
 	return nil
+}
+
+// samePlan says whether an entry is of this plan. Until November 2026 entries
+// had the fingerprint of the plan's whole text, reasons included.
+func samePlan(entry string, p *plan.Plan) bool {
+	return entry == p.Fingerprint() || entry == fingerprint(p.String())
 }
 
 // exhume restores what a job that had ended has counted.

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -17,10 +19,21 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
+// Fingerprint tells plans apart: it is a hash of everything in the text that
+// matters when the plan is carried out, which is all but the reasons. Plans with
+// the same one find their way in each other's rows.
+func (p *Plan) Fingerprint() string {
+	h := sha256.New()
+	_ = p.write(h, false) // a hash takes everything
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // Write writes the plan as text for people: each stage, what it reads, runs
 // and produces, and why it is one.
-func (p *Plan) Write(w io.Writer) error {
-	t := &textWriter{w: w, p: p}
+func (p *Plan) Write(w io.Writer) error { return p.write(w, true) }
+
+func (p *Plan) write(w io.Writer, reasons bool) error {
+	t := &textWriter{w: w, p: p, reasons: reasons}
 	for i, s := range p.Stages {
 		if i > 0 {
 			t.line("")
@@ -32,9 +45,11 @@ func (p *Plan) Write(w io.Writer) error {
 
 // textWriter remembers the first error.
 type textWriter struct {
-	w   io.Writer
-	p   *Plan
-	err error
+	w io.Writer
+	p *Plan
+	// reasons: they are written, too.
+	reasons bool
+	err     error
 }
 
 func (t *textWriter) line(format string, args ...any) {
@@ -46,8 +61,10 @@ func (t *textWriter) line(format string, args ...any) {
 func (t *textWriter) stage(s *Stage) {
 	t.line("stage %d: %s", s.Index, s.Name)
 	t.line("  %s", traits(s))
-	for _, why := range s.Why {
-		t.line("  why: %s", why)
+	if t.reasons {
+		for _, why := range s.Why {
+			t.line("  why: %s", why)
+		}
 	}
 	if s.Input != nil {
 		t.line("  in:   %s", t.collection(s.Input))

@@ -139,6 +139,13 @@ func (b *bench) elements(w workload) int64 {
 	return int64(n * b.o.scale)
 }
 
+// fits checks that a run has kept to the budget.
+func (b *bench) fits(name string, s load.Sample) {
+	if most := int64(slack * float64(b.o.memory<<20)); s.Memory > most {
+		b.failures = append(b.failures, fmt.Errorf("%s: %d bytes of memory at the peak, more than %d", name, s.Memory, most))
+	}
+}
+
 // large runs the loads that are larger than memory.
 func (b *bench) large(ctx context.Context) error {
 	for _, w := range workloads {
@@ -153,9 +160,7 @@ func (b *bench) large(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 		fmt.Fprintf(os.Stderr, ": %.1f s, %d MB", r.pharos.Seconds, r.pharos.Memory/1e6)
-		if most := int64(slack * float64(b.o.memory<<20)); r.pharos.Memory > most {
-			b.failures = append(b.failures, fmt.Errorf("%s: %d bytes of memory at the peak, more than %d", w.name, r.pharos.Memory, most))
-		}
+		b.fits(w.name, r.pharos)
 		if w.sort {
 			s, err := b.sort(ctx, r.workload)
 			if err != nil {

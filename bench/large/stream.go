@@ -57,13 +57,22 @@ func (b *bench) stream(ctx context.Context, flags string, samples *[]load.Sample
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "stream %s %.1f s; ", flags, s.Seconds)
+	fmt.Fprintf(os.Stderr, "stream %s %.1f s, %d MB; ", flags, s.Seconds, s.Memory/1e6)
+	b.fits("stream "+flags, s)
 	*samples = append(*samples, s)
 	return nil
 }
 
 // ratio of the durable stream's throughput to that of the one in memory.
 func (b *bench) ratio() float64 { return median(b.memory) / median(b.durable) }
+
+// peak is the most memory that a run has taken, in bytes.
+func peak(samples []load.Sample) (most int64) {
+	for _, s := range samples {
+		most = max(most, s.Memory)
+	}
+	return most
+}
 
 func median(samples []load.Sample) float64 {
 	var list []float64

@@ -24,8 +24,8 @@ func (b *bench) text() string {
 		}
 	}
 	if len(b.memory) > 0 {
-		fmt.Fprintf(&t, "\nA stream of %s elements, %d runs in turn, medians: %.1f s in memory, %.1f s with `--data`: **%.2f** of the throughput.\n",
-			load.Thousands(int64(streamElements*b.o.scale)), b.o.repeats, median(b.memory), median(b.durable), b.ratio())
+		fmt.Fprintf(&t, "\nA stream of %s elements, %d runs in turn, medians: %.1f s in memory (peak %d MB), %.1f s with `--data` (peak %d MB): **%.2f** of the throughput.\n",
+			load.Thousands(int64(streamElements*b.o.scale)), b.o.repeats, median(b.memory), peak(b.memory)/1e6, median(b.durable), peak(b.durable)/1e6, b.ratio())
 	}
 	return t.String()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -42,18 +41,9 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	kv, unseen := store.NewMem(), int64(0)
-	var disk *lsmstore.Store
-	if c.Durable {
-		unseen = shares.Store // most of it is outside of Go's heap
-		failed := storeFailed(c.Log)
-		disk, err = lsmstore.Open(lsmstore.Options{
-			Dir: filepath.Join(c.Dir, "store"), MemoryBudget: shares.Store, Log: c.Log, Failed: failed, Fatal: failed,
-		})
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open store: %w", err), blocks.Close())
-		}
-		kv = disk
+	kv, err := openRows(c, shares, temp)
+	if err != nil {
+		return nil, errors.Join(err, blocks.Close())
 	}
 	logs, err := openLogs(c)
 	if err != nil {
@@ -63,7 +53,6 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, kv.Close(), blocks.Close(), logs.Close())
 	}
-	tuneGC(shares.Heap - unseen)
 	net := fnapi.Options{Log: c.Log, InboxBytes: shares.Inbox(), WindowBytes: shares.Window()}
 	workers := fnapi.NewServer(net)
 	snapshots := ""
@@ -94,7 +83,7 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 			swept.Wait()
 			return errors.Join(err, containers.Close(), kv.Close(), blocks.Close(), logs.Close(), endTraces(ctx))
 		},
-		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, disk, logs) },
+		Stats: func() server.RunnerStats { return runnerStats(workers, blocks, shares.Spool, kv, logs) },
 	}, nil
 }
 
@@ -130,9 +119,8 @@ func openLogs(c EngineConfig) (*logbook.Book, error) {
 	return logbook.Open(o)
 }
 
-// runnerStats says what the parts of an engine use; disk is nil if it keeps
-// nothing there.
-func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk *lsmstore.Store, logs *logbook.Book) server.RunnerStats {
+// runnerStats says what the parts of an engine use.
+func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, kv *rows, logs *logbook.Book) server.RunnerStats {
 	s := blocks.Stats()
 	r := server.RunnerStats{
 		Workers: workers.Workers(), SpoolRAMBytes: s.RAMBytes, SpoolRAMLimitBytes: memory,
@@ -140,20 +128,11 @@ func runnerStats(workers *fnapi.Server, blocks *spool.Spool, memory int64, disk 
 	}
 	kept := logs.Stats()
 	r.LogBytes, r.LostLogLines = kept.Bytes, kept.Lost
-	if disk != nil {
+	if disk := kv.disk.Load(); disk != nil {
 		d := disk.Stats()
-		r.Durable, r.StoreDiskBytes, r.StoreAppliedBytes, r.StoreWrittenBytes = true, d.DiskBytes, d.AppliedBytes, d.WrittenBytes
+		r.StoreOnDisk, r.StoreDiskBytes, r.StoreAppliedBytes, r.StoreWrittenBytes = true, d.DiskBytes, d.AppliedBytes, d.WrittenBytes
 	}
 	return r
-}
-
-// storeFailed ends the process when the store cannot go on: better than to fail
-// jobs that have done nothing wrong and that can go on after a restart.
-func storeFailed(log *slog.Logger) func(error) {
-	return func(err error) {
-		log.Error("the server ends because its store failed; jobs go on when it is started again", "err", err)
-		os.Exit(exitFailed)
-	}
 }
 
 // managed shows a job.Manager as server.Jobs.

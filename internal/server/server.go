@@ -115,7 +115,7 @@ type RunnerStats struct {
 	SpoolDiskBytes, SpoolDeadBytes       int64 // dead: dropped and not yet removed
 	SpoolBlocks, SpoolSegments           int
 	LogBytes, LostLogLines               int64
-	Durable                              bool // there is a store on disk
+	StoreOnDisk                          bool // if not, there is nothing to say of the next three
 	StoreDiskBytes                       int64
 	StoreAppliedBytes, StoreWrittenBytes int64 // of batches; by the log and by merging too
 }

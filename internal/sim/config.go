@@ -20,6 +20,7 @@ type config struct {
 	groupMemory int64
 	spoolMemory int64
 	sideMemory  int64
+	rowMemory   int64
 	faults      int // failures, deaths and lost answers, at most
 	splits      int // beside those that the core asks for
 	bundleMS    int64
@@ -70,6 +71,7 @@ func anyConfig(rng *rand.Rand) config {
 	if pick(6) == 0 {
 		c.maxInput = int64(20 + pick(200))
 	}
+	c.rowMemory = []int64{1000, 100_000, math.MaxInt64}[pick(3)]
 	c.sideMemory = []int64{0, 1000, math.MaxInt64}[pick(3)]
 	return c
 }

@@ -27,7 +27,7 @@ var axes = []axis{
 	{"16 shards", func(c *config) { c.shards = 16 }},
 	{"bundles of one element", func(c *config) { c.elements, c.blockBytes = 1, 1 }},
 	{"one worker, one bundle at a time", func(c *config) { c.slots, c.workers, c.runnerSlots = 1, 1, 1 }},
-	{"nothing in memory", func(c *config) { c.spoolMemory, c.groupMemory, c.sideMemory = 0, 0, 0 }},
+	{"nothing in memory", func(c *config) { c.spoolMemory, c.groupMemory, c.sideMemory, c.rowMemory = 0, 0, 0, 0 }},
 	{"failures", func(c *config) { c.faults = 20 }},
 	{"splits", func(c *config) { c.splits = 30 }},
 	{"snapshots", func(c *config) { c.durable, c.moves = true, 3 }},
@@ -37,7 +37,7 @@ var axes = []axis{
 // plainConfig is what the others are compared to.
 func plainConfig() config {
 	return config{
-		shards: 4, slots: 4, workers: 2, elements: 1 << 20, blockBytes: 1 << 20, groupMemory: math.MaxInt64, spoolMemory: spool.Unlimited, sideMemory: math.MaxInt64,
+		shards: 4, slots: 4, workers: 2, elements: 1 << 20, blockBytes: 1 << 20, groupMemory: math.MaxInt64, spoolMemory: spool.Unlimited, sideMemory: math.MaxInt64, rowMemory: math.MaxInt64,
 		bundleMS: 1000, idleMS: 500, jumpMS: 20, runnerSlots: 2,
 	}
 }

@@ -173,7 +173,7 @@ func (s sender) runner(r server.RunnerStats) {
 	s.gauge(spoolSegments, float64(r.SpoolSegments))
 	s.gauge(logBytes, float64(r.LogBytes))
 	s.counter(logLost, float64(r.LostLogLines))
-	if r.Durable {
+	if r.StoreOnDisk {
 		s.gauge(storeDisk, float64(r.StoreDiskBytes))
 		s.counter(storeApplied, float64(r.StoreAppliedBytes))
 		s.counter(storeWritten, float64(r.StoreWrittenBytes))

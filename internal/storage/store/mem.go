@@ -20,11 +20,25 @@ type tree = btree.Map[string, []byte]
 type Mem struct {
 	mu     sync.Mutex
 	tree   *tree
+	bytes  int64 // about what the rows take
 	closed bool
 }
 
+// rowBytes is what a row takes beside its key and value: their headers, and its
+// share of the tree's nodes.
+const rowBytes = 64
+
+// Bytes is about how much memory the rows take.
+func (m *Mem) Bytes() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes
+}
+
 // NewMem returns an empty Mem.
-func NewMem() Store { return &Mem{tree: new(tree)} }
+func NewMem() Store { return newMem() }
+
+func newMem() *Mem { return &Mem{tree: new(tree)} }
 
 // Snapshot implements Store.
 func (m *Mem) Snapshot() Reader {
@@ -67,28 +81,37 @@ func (m *Mem) apply(op *keyspace.Op) {
 	case keyspace.Set:
 		// A copy, so that the store keeps neither the caller's buffers nor
 		// larger arrays that the value is a part of.
-		m.tree.Set(string(op.Key), bytes.Clone(op.Value))
+		old, was := m.tree.Set(string(op.Key), bytes.Clone(op.Value))
+		m.bytes += int64(len(op.Value) - len(old))
+		if !was {
+			m.bytes += int64(len(op.Key) + rowBytes)
+		}
 	case keyspace.Delete:
-		m.tree.Delete(alias(op.Key))
+		m.remove(alias(op.Key))
 	case keyspace.DeleteRange:
-		deleteRange(m.tree, op.Key, op.Value)
+		for _, key := range within(m.tree, op.Key, op.Value) {
+			m.remove(key)
+		}
 	}
 }
 
-// deleteRange removes the keys in [lo, hi) from t. A nil hi is no bound.
-func deleteRange[V any](t *btree.Map[string, V], lo, hi []byte) {
-	var doomed []string
+func (m *Mem) remove(key string) {
+	if old, was := m.tree.Delete(key); was {
+		m.bytes -= int64(len(key) + len(old) + rowBytes)
+	}
+}
+
+// within returns the keys of t in [lo, hi). A nil hi is no bound.
+func within[V any](t *btree.Map[string, V], lo, hi []byte) (keys []string) {
 	end := alias(hi)
 	t.Ascend(alias(lo), func(key string, _ V) bool {
 		if hi != nil && key >= end {
 			return false
 		}
-		doomed = append(doomed, key)
+		keys = append(keys, key)
 		return true
 	})
-	for _, key := range doomed {
-		t.Delete(key)
-	}
+	return keys
 }
 
 // Close implements Store.

@@ -12,6 +12,96 @@ import (
 
 func TestMem(t *testing.T) { storetest.Run(t, store.NewMem) }
 
+// A store that spills is a store before, while and after its rows move.
+func TestSpill(t *testing.T) {
+	for _, limit := range []int64{0, 100, 300, 1 << 30} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			storetest.Run(t, func() store.Store {
+				return store.NewSpill(limit, func() (store.Store, error) { return store.NewMem(), nil }, func(err error) { t.Error(err) })
+			})
+		})
+	}
+}
+
+// TestSpillMoves: what is over the limit moves as a whole, once; a view of
+// before stays; if there is nowhere to move to, rows stay where they are.
+func TestSpillMoves(t *testing.T) {
+	refuse, opened, told := true, 0, 0
+	s := store.NewSpill(10_000, func() (store.Store, error) {
+		opened++
+		if refuse {
+			return nil, errors.New("no room")
+		}
+		return store.NewMem(), nil
+	}, func(error) { told++ })
+	put := func(from, n int) {
+		t.Helper()
+		txn := store.NewTxn(s.Snapshot())
+		for i := range n {
+			txn.Set(numbered(from+i), []byte("value"))
+		}
+		if err := s.Apply(txn.Ops(), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(r store.Reader) (n int) {
+		t.Helper()
+		if err := r.Scan(nil, nil, func(_, _ []byte) bool { n++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	put(0, 50)
+	before := s.Snapshot()
+	put(50, 100)
+	if opened != 1 || told != 1 {
+		t.Fatalf("opened %d times, told of %d failures, want one each", opened, told)
+	}
+	refuse = false
+	put(150, 100)
+	put(250, 100)
+	if opened != 2 || told != 1 {
+		t.Errorf("opened %d times, told of %d failures, want two and one", opened, told)
+	}
+	if got := count(s.Snapshot()); got != 350 {
+		t.Errorf("%d rows, want 350", got)
+	}
+	if got := count(before); got != 50 {
+		t.Errorf("the view of before has %d rows, want 50", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMemBytes: what has been removed does not count any more.
+func TestMemBytes(t *testing.T) {
+	m := store.NewMem().(*store.Mem)
+	for range 2 {
+		txn := store.NewTxn(m.Snapshot())
+		for i := range 100 {
+			txn.Set(numbered(i), make([]byte, i))
+		}
+		if err := m.Apply(txn.Ops(), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := m.Bytes(); n < 100*(30+49) || n > 100*(120+50) {
+		t.Errorf("100 rows of 80 bytes count as %d", n)
+	}
+	txn := store.NewTxn(m.Snapshot())
+	for i := range 50 {
+		txn.Delete(numbered(i))
+	}
+	txn.DeleteRange(numbered(50), numbered(100))
+	if err := m.Apply(txn.Ops(), false); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Bytes(); n != 0 {
+		t.Errorf("no rows count as %d", n)
+	}
+}
+
 // counter counts the keys that a Txn reads from below.
 type counter struct {
 	store.Reader

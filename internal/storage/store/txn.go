@@ -93,7 +93,9 @@ func (t *Txn) forget(lo, hi []byte) {
 		t.bytes -= int64(len(key)+len(w.value)) + opOverheadBytes
 		return true
 	})
-	deleteRange(&t.writes, lo, hi)
+	for _, key := range within(&t.writes, lo, hi) {
+		t.writes.Delete(key)
+	}
 }
 
 // Scan implements keyspace.KV. A nil hi means no upper bound. What has been

@@ -20,9 +20,10 @@ type Options struct {
 	// MemoryBudget is about how many bytes of memory the store may take; 0 is
 	// DefaultMemory, and less than MinMemory counts as that.
 	MemoryBudget int64
-	// Scratch: what is in the store need not survive the process, so there is no
-	// log. It is taken to be written at once and read later: files are merged
-	// less often.
+	// NoLog: what is in the store need not survive the process.
+	NoLog bool
+	// Scratch: it has no log, and is taken to be written at once and read later:
+	// files are merged less often.
 	Scratch bool
 	// FS is the file system; nil is the machine's.
 	FS vfs.FS
@@ -114,7 +115,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: tables,
 		L0CompactionThreshold:       files,
-		DisableWAL:                  o.Scratch,
+		DisableWAL:                  s.noLog,
 		MaxOpenFiles:                openFilesMax,
 		FlushDelayDeleteRange:       flushDelay,
 		BytesPerSync:                syncBytes,

@@ -24,6 +24,7 @@ type Store struct {
 	log   *slog.Logger
 	fatal func(error)
 	tell  func(error) // Options.Failed
+	noLog bool        // nothing is durable
 	// opened: what fails from now on, fails in the background.
 	opened atomic.Bool
 	// retries counts failures in the background since the last success.
@@ -47,7 +48,7 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store in a directory, which is created if need be.
 func Open(o Options) (*Store, error) {
-	s := &Store{log: o.Log, fatal: o.Fatal, tell: o.Failed, writing: make(chan struct{}, 1)}
+	s := &Store{log: o.Log, fatal: o.Fatal, tell: o.Failed, noLog: o.NoLog || o.Scratch, writing: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -110,6 +111,7 @@ func (s *Store) Apply(ops []keyspace.Op, sync bool) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
+	sync = sync && !s.noLog
 	b, err := s.batch(ops, sync)
 	if err != nil {
 		return err

@@ -291,3 +291,14 @@ func (w *world) failedStays(s *lsmstore.Store) error {
 	}
 	return nil
 }
+
+// A store without a log does all that others do while it is open.
+func TestNoLog(t *testing.T) {
+	storetest.Run(t, func() store.Store {
+		s, err := lsmstore.Open(lsmstore.Options{Dir: "data/store", FS: disk(t), MemoryBudget: lsmstore.MinMemory, NoLog: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}

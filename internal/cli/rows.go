@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/pharos-beam/pharos/internal/memory"
+	"github.com/pharos-beam/pharos/internal/storage/store"
+	"github.com/pharos-beam/pharos/internal/storage/store/lsmstore"
+)
+
+// rows is where an engine keeps rows: state, timers, queues.
+type rows struct {
+	store.Store
+	disk atomic.Pointer[lsmstore.Store] // nil while all of them are in memory
+}
+
+// openRows opens the store: on disk if jobs are durable, else in memory, from
+// where rows move to a temporary folder when their share of the memory is used
+// up.
+func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) {
+	r := &rows{}
+	open := func(o lsmstore.Options) (store.Store, error) {
+		o.MemoryBudget, o.Log = shares.Store, c.Log
+		disk, err := lsmstore.Open(o)
+		if err != nil {
+			return nil, err
+		}
+		r.disk.Store(disk)
+		tuneGC(shares.Heap - shares.Store) // most of what it takes is outside of Go's heap
+		return disk, nil
+	}
+	if !c.Durable {
+		tuneGC(shares.Heap)
+		spilled := func() (store.Store, error) {
+			return open(lsmstore.Options{Dir: filepath.Join(temp, "store"), NoLog: true})
+		}
+		r.Store = store.NewSpill(shares.Store, spilled, func(err error) {
+			c.Log.Warn("state and timers need more memory than they should, and cannot go to disk", "err", err)
+		})
+		return r, nil
+	}
+	failed := storeFailed(c.Log)
+	disk, err := open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Failed: failed, Fatal: failed})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	r.Store = disk
+	return r, nil
+}
+
+// storeFailed ends the process when the store cannot go on: better than to fail
+// jobs that have done nothing wrong and that can go on after a restart.
+func storeFailed(log *slog.Logger) func(error) {
+	return func(err error) {
+		log.Error("the server ends because its store failed; jobs go on when it is started again", "err", err)
+		os.Exit(exitFailed)
+	}
+}

@@ -56,7 +56,12 @@ java-runner() { PHAROS_BINARY=$PWD/bin/pharos mvn -q -B ${MAVEN_ARGS:-} -f sdks/
 python-runner() {
   PYTHONPATH=sdks/python PHAROS_BINARY=$PWD/bin/pharos "$PHAROS_CACHE/venv/bin/python" -m pytest -q sdks/python/tests
 }
-runners() { beside python-runner java-runner; }
+go-runner() { (cd sdks/go && go vet ./... && go test ./...); }
+typescript-runner() {
+  PHAROS_BINARY=$PWD/bin/pharos NODE_PATH=$PHAROS_CACHE/node/node_modules node --test sdks/typescript/test/
+}
+short-runners() { python-runner && go-runner && typescript-runner; }
+runners() { beside short-runners java-runner; }
 # Installed as users do, on the machine's own platform.
 release() { PLATFORMS="$(go env GOOS)/$(go env GOARCH)" scripts/dist.sh && scripts/release-check.sh; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.

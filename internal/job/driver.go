@@ -40,7 +40,8 @@ type driver struct {
 	inbox     chan any
 	pools     map[string]*environment.Pool // by environment
 	committer *committer
-	records   *table.Records        // of a durable job, else nil
+	records   *table.Records // of a durable job, else nil
+	kept      keptPages
 	unfolded  []uint64              // bundles whose metrics are in the store one by one
 	suspended bool                  // the runner stops and the job does not
 	resting   bool                  // no bundle begins any more: the runner is about to stop
@@ -240,6 +241,8 @@ func (d *driver) handle(x any) {
 		d.cutMade(x.cut)
 	case cutWritten:
 		d.cutWritten(x)
+	case pagesFound:
+		d.pagesFound(x)
 	case progressed:
 		if d.running[x.bundle] == x.ex { // else it counts, if at all, in what is committed
 			d.setLive(x.bundle, x.set)
@@ -309,8 +312,12 @@ func (d *driver) committed(x commitDone) {
 	d.r.blocks.drop(x.freed...)
 	d.step(core.CommitDurable{Bundles: x.bundles})
 	for _, id := range x.bundles {
+		if res := d.results[id]; res != nil {
+			d.kept.add(res.pages)
+		}
 		delete(d.results, id)
 	}
+	d.sweepPages()
 }
 
 // step tells the core and carries out what it wants.

@@ -24,6 +24,7 @@ type result struct {
 	finalize func(context.Context) error // nil unless the SDK wants to hear of the commit
 	input    int64                       // elements read
 	output   []int64                     // elements written, by output
+	pages    []page                      // of large iterables
 	trace    *AttemptTrace               // if somebody collects them
 }
 
@@ -49,7 +50,7 @@ type attempt struct {
 	// activity counts what the worker sends: output and state requests.
 	activity atomic.Int64
 	// pages are the blocks of large iterables.
-	pages []uint64
+	pages []page
 }
 
 // newAttempt prepares an attempt.
@@ -113,6 +114,7 @@ func (a *attempt) run(ctx context.Context) (res *result, err error) {
 	if !a.ev.Truncate { // else it is counted when it is processed
 		res.input = a.split.primary()
 	}
+	res.pages = a.pages
 	for _, o := range a.outs {
 		res.output = append(res.output, o.count)
 	}
@@ -127,7 +129,9 @@ func (a *attempt) complete(res *result) (err error) {
 	if !a.r.durable {
 		return nil
 	}
-	a.record.Kept = a.pages
+	for _, p := range a.pages {
+		a.record.Kept = append(a.record.Kept, p.id)
+	}
 	a.record.Metrics, err = encodeInfos(res.infos)
 	return err
 }
@@ -194,7 +198,10 @@ func (a *attempt) close() error {
 // discard drops the blocks of a failed attempt.
 func (a *attempt) discard() {
 	a.keepSides()
-	ids := a.pages
+	var ids []uint64
+	for _, p := range a.pages {
+		ids = append(ids, p.id)
+	}
 	for _, o := range a.record.Outputs {
 		ids = append(ids, o.Block.ID)
 	}

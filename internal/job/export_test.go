@@ -9,3 +9,11 @@ func SetSplitTimeout(d time.Duration) (undo func()) {
 	splitTimeout = d
 	return func() { splitTimeout = old }
 }
+
+// SetSweepFrom changes how many bytes of pages are looked through first, and
+// returns what undoes that.
+func SetSweepFrom(n int64) (undo func()) {
+	old := sweepFrom
+	sweepFrom = n
+	return func() { sweepFrom = old }
+}

@@ -21,6 +21,13 @@ const (
 	pageBytes = 1 << 20
 )
 
+// What is in the place of the count, and after it, where the values of an
+// iterable are not in the element.
+const (
+	unknownLength = 0xffffffff         // -1
+	tokenFollows  = 0xffffffffffffffff // -1
+)
+
 // appendIterable appends the values of a pane: in one piece with their count
 // in front or, when they are large and the readers understand it, as an
 // iterable of which only a token goes with the element
@@ -47,15 +54,15 @@ func (a *attempt) appendIterable(dst []byte, f reduce.Firing) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	dst = binary.BigEndian.AppendUint32(dst[:start], 0xffffffff) // the length is not known
-	dst = coder.AppendVarint(dst, 0xffffffffffffffff)            // -1: a token follows
+	dst = binary.BigEndian.AppendUint32(dst[:start], unknownLength)
+	dst = coder.AppendVarint(dst, tokenFollows)
 	return coder.AppendBytes(dst, token), nil
 }
 
 // pager writes values into blocks, one for each page.
 //
-//	Lifetime of the blocks: the job's. The element that names them may be
-//	processed again.
+//	Lifetime of the blocks: until no element names them any more, see
+//	pagesweep.go.
 type pager struct {
 	a    *attempt
 	open bool
@@ -79,7 +86,7 @@ func (p *pager) flush() error {
 		return err
 	}
 	p.ids = append(p.ids, id)
-	p.a.pages = append(p.a.pages, id)
+	p.a.pages = append(p.a.pages, page{id, int64(len(p.page))})
 	p.page = nil
 	return nil
 }

@@ -29,6 +29,9 @@ func (d *driver) restore(cfg core.Config) error {
 		Items: saved.Items, Shards: saved.Shards, Marks: saved.Marks, Sides: saved.Sides, Bundle: saved.Bundle, Seq: saved.Seq,
 	})
 	d.r.blocks.adopt(f.blocks(), saved.Aliases)
+	for _, id := range saved.Kept {
+		d.kept.add([]page{{id, pageBytes}}) // about so much
+	}
 	slices.SortFunc(saved.Sides, func(a, b commit.Side) int { return cmp.Compare(a.Seq, b.Seq) })
 	d.r.routeSides(&commit.Record{Sides: saved.Sides})
 	return d.restoreMetrics(saved.Metrics)

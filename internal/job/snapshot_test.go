@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -271,20 +270,9 @@ func TestLargeGroupInSnapshot(t *testing.T) {
 		return fakesdk.Hang(b)
 	}
 	var got int
-	read := func(b *fakesdk.Bundle, token []byte) error {
-		for next := []byte(nil); ; {
-			resp, err := b.State(&fnpb.StateRequest{
-				StateKey: &fnpb.StateKey{Type: &fnpb.StateKey_Runner_{Runner: &fnpb.StateKey_Runner{Key: token}}},
-				Request:  &fnpb.StateRequest_Get{Get: &fnpb.StateGetRequest{ContinuationToken: next}},
-			})
-			if err != nil || resp.GetError() != "" {
-				return fmt.Errorf("read pages: %v %s", err, resp.GetError())
-			}
-			got += len(resp.GetGet().GetData())
-			if next = resp.GetGet().GetContinuationToken(); len(next) == 0 {
-				return nil
-			}
-		}
+	read := func(b *fakesdk.Bundle, token []byte) (err error) {
+		got, err = readPages(b, token)
+		return err
 	}
 	process := func(with func(*fakesdk.Bundle, []byte) error) func(*fakesdk.Bundle) error {
 		return func(b *fakesdk.Bundle) error {

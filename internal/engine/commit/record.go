@@ -60,7 +60,8 @@ type Record struct {
 	Shards   []Shard // one for each leased shard of a keyed stage
 	Ops      []keyspace.Op
 	Metrics  []byte   // encoded monitoring deltas
-	Kept     []uint64 // blocks that it made and that stay as long as the job
+	Kept     []uint64 // blocks that it made and that elements name
+	Unkept   []uint64 // of those, such that none names any more
 	// The scheduler adds what the bundle does to queues and marks.
 	Taken []Item // used up
 	Put   []Item // new: residuals, and outputs for the main inputs of consumers

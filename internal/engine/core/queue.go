@@ -79,6 +79,30 @@ func (b *bundle) hold() timestamp.Time {
 	return t
 }
 
+// Input returns the blocks that a stage may still read: those that are queued,
+// and those of bundles in flight.
+func (c *Core) Input(stage int) (blocks []commit.Block) {
+	s := c.stages[stage]
+	add := func(items []item) {
+		for i := range items {
+			blocks = append(blocks, items[i].Block)
+		}
+	}
+	for i := range s.shards {
+		add(s.shards[i].queue)
+	}
+	for _, b := range c.bundles {
+		if b.stage != s {
+			continue
+		}
+		for _, items := range b.items {
+			add(items)
+		}
+		add(b.spent)
+	}
+	return blocks
+}
+
 // apply takes over what a durable record brought.
 func (c *Core) apply(b *bundle) {
 	r, s := b.record, b.stage

@@ -83,7 +83,10 @@ func (t *Records) Append(ops []keyspace.Op, r *commit.Record) []keyspace.Op {
 		set(t.own(m.Stage, 0, rowMark), appendMark(nil, &m))
 	}
 	for _, id := range r.Kept {
-		set(keyspace.AppendUint64(t.own(wholeJob, 0, rowKept), id), nil)
+		set(t.kept(id), nil)
+	}
+	for _, id := range r.Unkept {
+		ops = append(ops, keyspace.Op{Kind: keyspace.Delete, Key: t.kept(id)})
 	}
 	if len(r.Metrics) > 0 {
 		set(t.metrics(r.Bundle), r.Metrics)
@@ -95,11 +98,13 @@ func (t *Records) Append(ops []keyspace.Op, r *commit.Record) []keyspace.Op {
 	return ops
 }
 
-// Keep appends a block that is kept as long as the job, and that elements know
-// by another name.
+func (t *Records) kept(id uint64) []byte {
+	return keyspace.AppendUint64(t.own(wholeJob, 0, rowKept), id)
+}
+
+// Keep appends a block that is kept, and that elements know by another name.
 func (t *Records) Keep(ops []keyspace.Op, id, alias uint64) []keyspace.Op {
-	key := keyspace.AppendUint64(t.own(wholeJob, 0, rowKept), id)
-	return append(ops, keyspace.Op{Kind: keyspace.Set, Key: key, Value: binary.AppendUvarint(nil, alias)})
+	return append(ops, keyspace.Op{Kind: keyspace.Set, Key: t.kept(id), Value: binary.AppendUvarint(nil, alias)})
 }
 
 func (t *Records) metrics(bundle uint64) []byte {

@@ -66,13 +66,16 @@ func (g *generator) time() timestamp.Time {
 	return firstTime + timestamp.Time(g.rng.IntN(timeRange))
 }
 
+// unfired is the pane of what has come through no trigger.
+const unfired = "no firing"
+
 // source adds a source.
 func (g *generator) source(w *windowing) {
 	ops := []op{create, read, read, stream, stream, events}
 	if g.settled {
 		ops = []op{create, read, events}
 	}
-	n := &node{op: ops[g.rng.IntN(len(ops))], env: g.env(), w: w, n: 1 + g.rng.IntN(maxElements), times: true, spans: true}
+	n := &node{op: ops[g.rng.IntN(len(ops))], env: g.env(), w: w, n: 1 + g.rng.IntN(maxElements), times: true, spans: true, pane: unfired}
 	n.bounded = n.op == create || n.op == read
 	n.late = !n.bounded && g.rng.IntN(2) == 0
 	g.late = g.late || n.late
@@ -155,7 +158,7 @@ func (g *generator) window(n *node) {
 func (g *generator) step(in *node, ops []op) *node {
 	n := &node{
 		op: ops[g.rng.IntN(len(ops))], in: []*node{in}, env: g.env(), w: in.w, n: g.rng.IntN(10),
-		bounded: in.bounded, late: in.late, times: in.times, spans: true,
+		bounded: in.bounded, late: in.late, times: in.times, spans: true, pane: in.pane,
 	}
 	if !g.shape(n, in) || g.settled && !in.bounded && !settles(n) {
 		return nil
@@ -212,6 +215,9 @@ func (g *generator) shape(n, in *node) bool {
 			other := g.pick(func(o *node) bool { return o.w == w })
 			n.in = append(n.in, other)
 			n.bounded, n.late, n.times = n.bounded && other.bounded, n.late || other.late, n.times && other.times
+			if other.pane != n.pane {
+				n.pane = ""
+			}
 		}
 	case digest:
 		g.grouped(n, w)
@@ -232,17 +238,22 @@ func (g *generator) shape(n, in *node) bool {
 			return !unmerged && !w.accumulating
 		}
 		return !w.accumulating
-	case count, loop:
+	case count:
 		n.times = true
+		// An element keeps its pane and gets a number, which of several is chance.
+		return !unmerged && !drops && !(g.settled && in.pane == "")
+	case loop:
+		n.times, n.pane = true, ""
 		return !unmerged && !drops
 	case buffer:
-		n.lossy = drops
+		n.lossy, n.pane = drops, ""
+
 		return !unmerged
 	case inOrder: // what is late could not be fed in order
 		n.lossy = in.late
 		return !unmerged
 	case expire:
-		n.lossy, n.times = drops, true
+		n.lossy, n.times, n.pane = drops, true, ""
 		return !unmerged
 	case side:
 		other := g.pick(func(o *node) bool { return !o.late && o.w.once() && o.w.kind != sessions })
@@ -254,8 +265,12 @@ func (g *generator) shape(n, in *node) bool {
 	return true
 }
 
-// grouped gives a node that groups the windowing after it.
+// grouped gives a node that groups the windowing and the pane after it.
 func (g *generator) grouped(n *node, w *windowing) {
+	n.pane = ""
+	if w.once() && !n.late {
+		n.pane = w.String()
+	}
 	if w.kind == sessions && !w.merged {
 		merged := *w
 		merged.merged = true

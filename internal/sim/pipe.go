@@ -71,8 +71,11 @@ type node struct {
 	times   bool // the timestamps are those that the oracle knows
 	spans   bool // the windows are
 	end     bool // nothing but a check may follow
-	out     []elem
-	coll    string // id in the pipeline
+	// pane says where the pane of every element comes from; empty if they may have
+	// different ones.
+	pane string
+	out  []elem
+	coll string // id in the pipeline
 }
 
 // event is an event of a TestStream.

@@ -100,7 +100,8 @@ conformance-java: build setup-java ## Beam's Java ValidatesRunner tests
 	$(CONFORM) --kit java $(ARGS)
 
 .PHONY: conformance-go
-conformance-go: build setup-go setup-python ## Beam's Go tests
+# Tests with another runner in them are compiled by the kit itself.
+conformance-go: build $(if $(findstring --runner,$(ARGS)),,setup-go) setup-python ## Beam's Go tests
 	$(CONFORM) --kit go $(ARGS)
 
 .PHONY: conformance-typescript

@@ -83,10 +83,35 @@ go_modules() {
   done
 }
 
+# The runner, and for each platform a package with the program, which npm installs there only. Node has names of its own for
+# platforms, and the runner looks for the package by them.
 typescript() {
+  local work p os cpu program
   rm -rf "$dist/typescript"
   mkdir -p "$dist/typescript"
   (cd sdks/typescript && npm pack --silent --pack-destination "$dist/typescript")
+  for p in "${platforms[@]}"; do
+    work=$(mktemp -d)
+    os=${p%/*} cpu=${p#*/}
+    program=pharos
+    [ "$os" = windows ] && os=win32 program=pharos.exe
+    [ "$cpu" = amd64 ] && cpu=x64
+    cp "$(program_of "$p")" "$work/$program"
+    cat >"$work/package.json" <<JSON
+{
+  "name": "pharos-beam-$os-$cpu",
+  "version": "$version",
+  "description": "The program of Pharos, a runner for Apache Beam, for $p",
+  "license": "Apache-2.0",
+  "os": ["$os"],
+  "cpu": ["$cpu"],
+  "bin": { "pharos": "$program" },
+  "files": ["$program"]
+}
+JSON
+    (cd "$work" && npm pack --silent --pack-destination "$dist/typescript")
+    rm -rf "$work"
+  done
 }
 
 for part in ${*:-program python java go typescript}; do

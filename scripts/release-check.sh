@@ -2,9 +2,9 @@
 # Installs what scripts/dist.sh has built in empty environments, with nothing but the public registries, and runs each
 # SDK's own word count with the runner named and nothing else.
 #
-#   scripts/release-check.sh [python] [java] [go] [typescript]         (default: python java go)
+#   scripts/release-check.sh [python] [java] [go] [typescript]         (default: all)
 #
-# BEAM_PYTHON, BEAM_JAVA and BEAM_GO are the versions of the SDKs (default: the newest that are supported).
+# BEAM_PYTHON, BEAM_JAVA, BEAM_GO and BEAM_TYPESCRIPT are the versions of the SDKs (default: the newest that are supported).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -13,17 +13,17 @@ cache=${PHAROS_CACHE:-$PWD/.cache}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# check NAME WORD: compares the counts in $work/NAME/counts* with some that have nothing to do with Beam. WORD is what that
-# SDK's word count takes for a word, as a regular expression.
+# check NAME WORD [TEXT]: compares the counts in $work/NAME/counts* with some that have nothing to do with Beam. WORD is what
+# that SDK's word count takes for a word, as a regular expression.
 check() {
-  grep -oE "$2" "$text" | LC_ALL=C sort | uniq -c | awk '{print $2 ": " $1}' | LC_ALL=C sort >"$work/$1/want"
+  grep -oE "$2" "${3:-$text}" | LC_ALL=C sort | uniq -c | awk '{print $2 ": " $1}' | LC_ALL=C sort >"$work/$1/want"
   LC_ALL=C sort "$work/$1"/counts* >"$work/$1/got"
   cmp "$work/$1/got" "$work/$1/want"
   echo "release-check: $1: all $(wc -l <"$work/$1/want" | tr -d ' ') counts are right"
 }
 
 # Nothing of this repository helps: no server, no program on the PATH, no variables.
-clean() { env -u PHAROS_BINARY -u PHAROS_SERVER -u PYTHONPATH -u CLASSPATH "$@"; }
+clean() { env -u PHAROS_BINARY -u PHAROS_SERVER -u PYTHONPATH -u CLASSPATH -u NODE_PATH "$@"; }
 
 python() {
   local beam=${BEAM_PYTHON:-2.77.0} wheels=("$root"/dist/python/*"$(uname -s | tr '[:upper:]' '[:lower:]')"*"$(uname -m)"*.whl)
@@ -80,8 +80,28 @@ go_module() {
   check go "[a-zA-Z]+('[a-z])?"
 }
 
+# An empty Node project. The text is in the SDK's own word count, which writes what it finds to the console.
+typescript() {
+  local beam=${BEAM_TYPESCRIPT:-2.49.0} example platform
+  platform=$(node -p 'process.platform + "-" + process.arch')
+  example=node_modules/apache-beam/dist/src/apache_beam/examples/wordcount.js
+  mkdir "$work/typescript"
+  (
+    cd "$work/typescript"
+    npm init -y >init.log
+    npm install --no-audit --no-fund --loglevel=error "apache-beam@$beam" \
+      "$root/dist/typescript/pharos-beam-$version.tgz" "$root/dist/typescript/pharos-beam-$platform-$version.tgz"
+    clean node -r pharos-beam/register $example --runner=pharos >console.log
+    # It splits at what is no letter, so that each line has an empty word at its end.
+    sed -nE "s/^\{ element: '([a-z]+)', count: ([0-9]+) \}$/\1: \2/p" console.log >counts
+    grep -E '^ +"[^"]+",?$' $example | tr '[:upper:]' '[:lower:]' >text
+    clean npx --no-install pharos version
+  )
+  check typescript '[a-z]+' "$work/typescript/text"
+}
+
 version=$(sed -n "s/^VERSION = '\(.*\)'$/\1/p" sdks/python/pharos_beam/version.py)
-for sdk in ${*:-python java go}; do
+for sdk in ${*:-python java go typescript}; do
   echo "== release-check: $sdk"
   [ "$sdk" = go ] && sdk=go_module # go is a program here
   "$sdk"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# conformance/go/run.sh HOST:PORT OUT.json [-only FILE] [-timeout 90s] [-workers N]
+# conformance/go/run.sh HOST:PORT OUT.json [-only FILE] [-timeout 90s] [-workers N] [-runner NAME]
 #
 # Beam's own Go pipeline tests against a job service; see goconf for what that means.
 set -eu
@@ -10,4 +10,4 @@ mkdir -p "$cache/bin"
 if [ -x "$cache/venv/bin/python" ]; then
   set -- "$@" -python "$cache/venv/bin/python" -expansion-script "$here/../xlang_expansion.py"
 fi
-exec "$cache/bin/goconf" "$@" -cache "$cache/go"
+exec "$cache/bin/goconf" "$@" -cache "$cache/go" -root "$here/../.."

@@ -1,5 +1,5 @@
 #!/bin/sh
-# conformance/java/run.sh HOST:PORT OUT.json [--only FILE] [--timeout SECONDS] [--workers N]
+# conformance/java/run.sh HOST:PORT OUT.json [--only FILE] [--timeout SECONDS] [--workers N] [--runner NAME]
 #
 # Beam's Java ValidatesRunner tests (those published in the tests jars of its core and of its Avro extension) against a
 # job service; "direct" as the endpoint runs Beam's in-process DirectRunner, "list" prints the tests and their categories.

@@ -53,8 +53,8 @@ func runTests(ctx context.Context, o options, endpoint string, only []string) ([
 		}
 		args = append(args, "--only", list)
 	}
-	if o.runner != "" {
-		args = append(args, "--runner", o.runner)
+	if r := o.sdkRunner(); r != "" {
+		args = append(args, "--runner", r)
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(o.root, "conformance", o.kit, "run.sh"), args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

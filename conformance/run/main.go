@@ -4,6 +4,7 @@
 //	go run ./conformance/run --kit python --serve bin/pharos                   the whole kit
 //	go run ./conformance/run --kit java --filter 'ViewTest' --endpoint localhost:8073
 //	go run ./conformance/run --kit go --slice ci --tag batch
+//	go run ./conformance/run --kit go --runner pharos                          through the runner that users install
 //	go run ./conformance/run --kit python --update                             results become the baseline
 //	go run ./conformance/run --kit python --serve .cache/bin/prism --peer prism
 //	go run ./conformance/run --kit python --tags                               write conformance/tags/python.tsv
@@ -49,7 +50,7 @@ func main() {
 	flag.StringVar(&o.slice, "slice", "", "only tests of conformance/slices/SLICE-KIT.txt (regular expressions)")
 	flag.StringVar(&o.tag, "tag", "", "only batch or only streaming tests")
 	flag.StringVar(&o.peer, "peer", "", "the runner is this peer: results go to conformance/peers, nothing is compared")
-	flag.StringVar(&o.runner, "runner", "", "python kit: the SDK's runner, like pharos_beam.PharosRunner; by default PortableRunner")
+	flag.StringVar(&o.runner, "runner", "", "the SDK's runner, by the name that the SDK has for it; \"pharos\" is that of sdks/, in every kit")
 	flag.BoolVar(&o.update, "update", false, "take the results into the baseline")
 	flag.BoolVar(&o.tags, "tags", false, "run nothing: look at the pipelines and write conformance/tags/KIT.tsv")
 	flag.DurationVar(&o.timeout, "timeout", 90*time.Second, "for each test")
@@ -67,6 +68,23 @@ func main() {
 		stop()
 		os.Exit(2)
 	}
+}
+
+// ours names the runner in sdks/ as each SDK does. The cross-language kit's pipelines are Python's.
+var ours = map[string]string{
+	"java":       "TestPharosRunner",
+	"python":     "pharos_beam.PharosRunner",
+	"go":         "pharos",
+	"typescript": "pharos",
+	"xlang":      "pharos_beam.PharosRunner",
+}
+
+// sdkRunner is the name that the kit's SDK has for the runner; empty for the kit's own choice.
+func (o options) sdkRunner() string {
+	if o.runner == "pharos" {
+		return ours[o.kit]
+	}
+	return o.runner
 }
 
 func (o options) path(dir string) string {

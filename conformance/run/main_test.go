@@ -36,3 +36,17 @@ func TestResultsLeaveOutWhatNeedsNoRunner(t *testing.T) {
 		t.Errorf("results are %v", got)
 	}
 }
+
+func TestEachKitHasOurRunner(t *testing.T) {
+	for kit, want := range map[string]string{"java": "TestPharosRunner", "python": "pharos_beam.PharosRunner", "go": "pharos"} {
+		if got := (options{kit: kit, runner: "pharos"}).sdkRunner(); got != want {
+			t.Errorf("%s: pharos is %q, want %q", kit, got, want)
+		}
+	}
+	if got := (options{kit: "python", runner: "FlinkRunner"}).sdkRunner(); got != "FlinkRunner" {
+		t.Errorf("another runner is %q", got)
+	}
+	if got := (options{kit: "go"}).sdkRunner(); got != "" {
+		t.Errorf("without the flag the runner is %q, not the kit's own", got)
+	}
+}

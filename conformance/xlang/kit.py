@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs Python pipelines with Java transforms against a job service.
 
-  kit.py HOST:PORT OUT.json [--only FILE] [--timeout SECONDS]
+  kit.py HOST:PORT OUT.json [--only FILE] [--timeout SECONDS] [--runner NAME]
 
 Each case of this file runs once for each way to get a Java worker; those of
 pipelines.py, which are about the model and not about workers, run with the
@@ -96,13 +96,13 @@ def java(name, service):
   return JavaExternalTransform('org.apache.beam.sdk.transforms.' + name, service)
 
 
-def run_case(case, endpoint, service):
+def run_case(case, endpoint, service, runner):
   import apache_beam as beam
   from apache_beam.options.pipeline_options import PipelineOptions
   from apache_beam.testing.util import assert_that
   from apache_beam.testing.util import equal_to
   options = PipelineOptions([
-      '--runner=PortableRunner',
+      '--runner=' + runner,
       '--job_endpoint=' + endpoint,
       '--environment_type=LOOPBACK',
       '--job_name=' + case,
@@ -154,11 +154,14 @@ class ExpansionService:
     self.process.wait()
 
 
-def in_process(case, endpoint, service, timeout, log_path):
+def in_process(case, endpoint, service, runner, timeout, log_path):
   """Runs a case in a new process; returns its status and why."""
   with open(log_path, 'w') as log:
     child = subprocess.Popen(
-        [sys.executable, os.path.abspath(__file__), 'case', case, endpoint, service],
+        [
+            sys.executable, os.path.abspath(__file__), 'case', case, endpoint,
+            service, runner
+        ],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -184,6 +187,7 @@ def main(argv):
   parser.add_argument('--only', metavar='FILE')
   parser.add_argument('--timeout', type=float, default=90)
   parser.add_argument('--workers', type=int, default=1, help='not used: few cases')
+  parser.add_argument('--runner', default='PortableRunner', help="the Python SDK's")
   args = parser.parse_args(argv)
   only = None
   if args.only:
@@ -203,7 +207,7 @@ def main(argv):
     for case in names:
       start = time.time()
       status, reason, output = in_process(
-          case, args.endpoint, service.address, args.timeout,
+          case, args.endpoint, service.address, args.runner, args.timeout,
           os.path.join(logs, '%s-%s.log' % (worker, case)))
       name, seconds = worker + '::' + case, round(time.time() - start, 1)
       tests.append(

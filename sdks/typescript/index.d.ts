@@ -3,7 +3,7 @@ import { PortableRunner } from "apache-beam/runners/portable_runner/runner";
 export interface PharosOptions {
   /** HOST:PORT of a Pharos server that runs already. Without it the runner starts one. */
   pharosEndpoint?: string;
-  /** The program of an own server. By default $PHAROS_BINARY, or pharos on the PATH. */
+  /** The program of an own server. By default $PHAROS_BINARY, or that of this platform's package, or pharos on the PATH. */
   pharosBinary?: string;
   /** Memory that an own server may take, like "512MiB"; what does not fit goes to disk. */
   pharosMemory?: string;

@@ -13,10 +13,20 @@ const TAIL_BYTES = 4096; // of its output, in an error
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** The program in the package for this platform; undefined where that is not installed. */
+function installed() {
+  const name = process.platform === "win32" ? "pharos.exe" : "pharos";
+  try {
+    return require.resolve(`pharos-beam-${process.platform}-${process.arch}/${name}`);
+  } catch {
+    return undefined;
+  }
+}
+
 class LocalServer {
   /** @param options {import("./index").PharosOptions} */
   constructor(options) {
-    this.program = options.pharosBinary || process.env.PHAROS_BINARY || "pharos";
+    this.program = options.pharosBinary || process.env.PHAROS_BINARY || installed() || "pharos";
     this.flags = [];
     if (options.pharosMemory) this.flags.push(`--memory=${options.pharosMemory}`);
     if (options.pharosData) this.flags.push(`--data=${options.pharosData}`);

@@ -72,18 +72,47 @@ func copyTree(dst, src string) error {
 	})
 }
 
-// binary compiles p's tests unless that was done before.
-func binary(src string, p pkg) (string, error) {
-	bin := filepath.Join(filepath.Dir(src), "bin", strings.ReplaceAll(p.path, "/", "_")+".test")
-	if _, err := os.Stat(bin); err == nil {
+// compiler makes a program of each package of tests.
+type compiler struct {
+	src     string     // of Beam's module
+	through *workspace // with our runner in it; nil: as Beam has made it
+}
+
+// newCompiler returns a compiler of tests that know the runner of that name.
+func newCompiler(o options, src string) (*compiler, error) {
+	if o.runner != ours {
+		return &compiler{src: src}, nil
+	}
+	root, err := filepath.Abs(o.root)
+	if err != nil {
+		return nil, err
+	}
+	w := &workspace{dir: filepath.Join(filepath.Dir(src), ours), src: src, root: root}
+	return &compiler{src: src, through: w}, w.make()
+}
+
+// binary compiles p's tests. Those with nothing of ours in them are compiled once for all.
+func (c *compiler) binary(p pkg) (string, error) {
+	dir := "bin"
+	if c.through != nil {
+		dir += "-" + ours
+	}
+	bin := filepath.Join(filepath.Dir(c.src), dir, strings.ReplaceAll(p.path, "/", "_")+".test")
+	if _, err := os.Stat(bin); err == nil && c.through == nil {
 		return bin, nil
 	}
 	fmt.Fprintf(os.Stderr, "goconf: compiling %s\n", p.path)
 	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", bin+".tmp", "./go/"+p.path)
-	cmd.Dir = src
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", bin + ".tmp"}
+	env := os.Environ()
+	if c.through != nil {
+		args = append(args, "-overlay", c.through.overlay())
+		env = append(env, "GOWORK="+c.through.goWork())
+	}
+	cmd := exec.Command("go", append(args, "./go/"+p.path)...)
+	cmd.Dir, cmd.Env = c.src, env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compile %s: %w: %s", p.path, err, out)
 	}

@@ -1,13 +1,14 @@
 // Command goconf runs Beam's own Go pipeline tests against any job service.
 //
-//	goconf HOST:PORT OUT.json [-only FILE] [-timeout 90s] [-workers N] [-python PY -expansion-script FILE]
+//	goconf HOST:PORT OUT.json [-only FILE] [-timeout 90s] [-workers N] [-runner NAME] [-python PY -expansion-script FILE]
 //	goconf build [PACKAGE...]     only compile the tests
 //	goconf list                   print the top-level tests
 //
 // It copies the Go part of Beam's module out of the (read-only) module cache, compiles each package of tests once, and
 // then runs every top-level test in a process of its own, as runner "universal" in a LOOPBACK environment. No filter
-// list of Beam's names that runner, so nothing is filtered. With -python the cross-language tests run, too, against an
-// expansion service in Python.
+// list of Beam's names that runner, so nothing is filtered. -runner pharos compiles the tests with the runner of
+// sdks/go in them, and runs them through it. With -python the cross-language tests run, too, against an expansion
+// service in Python.
 package main
 
 import (
@@ -29,9 +30,9 @@ import (
 const serviceGoneLimit = 20 * time.Second
 
 type options struct {
-	cache, version, only, python, script string
-	timeout                              time.Duration
-	workers                              int
+	cache, version, only, runner, root, python, script string
+	timeout                                            time.Duration
+	workers                                            int
 }
 
 func main() {
@@ -41,6 +42,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "file with the tests to run, one id in each line (default: all)")
 	flag.DurationVar(&o.timeout, "timeout", 90*time.Second, "longest time between two lines of test progress")
 	flag.IntVar(&o.workers, "workers", 1, "tests at the same time")
+	flag.StringVar(&o.runner, "runner", "universal", "the SDK's runner: universal, or pharos, which is that of sdks/go")
+	flag.StringVar(&o.root, "root", ".", "this repository, for the runner pharos")
 	flag.StringVar(&o.python, "python", "", "Python with apache-beam; without it the cross-language tests are left out")
 	flag.StringVar(&o.script, "expansion-script", "", "path of xlang_expansion.py")
 	args := interspersed()
@@ -75,9 +78,13 @@ func dispatch(o options, args []string) error {
 	if err != nil {
 		return err
 	}
+	c, err := newCompiler(o, src)
+	if err != nil {
+		return err
+	}
 	switch {
 	case args[0] == "build":
-		return build(src, args[1:])
+		return build(c, args[1:])
 	case args[0] == "list":
 		tops, err := tests(src, nil)
 		for _, t := range tops {
@@ -85,17 +92,17 @@ func dispatch(o options, args []string) error {
 		}
 		return err
 	case len(args) == 2:
-		return runAll(o, src, args[0], args[1])
+		return runAll(o, c, args[0], args[1])
 	}
 	return errors.New("usage: goconf HOST:PORT OUT.json [flags]")
 }
 
-func build(src string, only []string) error {
+func build(c *compiler, only []string) error {
 	for _, p := range pkgs {
 		if len(only) > 0 && !slices.Contains(only, p.path) {
 			continue
 		}
-		if _, err := binary(src, p); err != nil {
+		if _, err := c.binary(p); err != nil {
 			return err
 		}
 	}
@@ -147,7 +154,7 @@ func (t *top) selectFrom(ids []string) bool {
 	return found
 }
 
-func runAll(o options, src, endpoint, out string) error {
+func runAll(o options, c *compiler, endpoint, out string) error {
 	var only []string
 	if o.only != "" {
 		b, err := os.ReadFile(o.only)
@@ -156,7 +163,7 @@ func runAll(o options, src, endpoint, out string) error {
 		}
 		only = append([]string{}, strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' })...)
 	}
-	tops, err := tests(src, only)
+	tops, err := tests(c.src, only)
 	if err != nil {
 		return err
 	}
@@ -167,7 +174,7 @@ func runAll(o options, src, endpoint, out string) error {
 	stopOnSignal(kids)
 	exp := &expansion{python: o.python, script: o.script, children: kids}
 	defer exp.stop()
-	r := &runner{src: src, timeout: o.timeout, children: kids, flags: flagsFor(exp)}
+	r := &runner{compiler: c, timeout: o.timeout, children: kids, flags: flagsFor(o.runner, exp)}
 
 	start := time.Now()
 	results := r.runTests(tops, endpoint, o.workers, exp)
@@ -191,9 +198,9 @@ func stopOnSignal(kids *children) {
 }
 
 // flagsFor gives the flags of a package's test program.
-func flagsFor(exp *expansion) func(pkg, int) []string {
+func flagsFor(runner string, exp *expansion) func(pkg, int) []string {
 	return func(p pkg, port int) []string {
-		name := "--runner=universal"
+		name := "--runner=" + runner
 		if strings.HasPrefix(p.path, prismTests) {
 			name = "--runner=testlocal" // what these register
 		}
@@ -253,7 +260,7 @@ func (r *runner) usable(tops []top, exp *expansion) map[string]func() (string, e
 			bins[p.path] = nil
 			continue
 		}
-		bins[p.path] = sync.OnceValues(func() (string, error) { return binary(r.src, p) })
+		bins[p.path] = sync.OnceValues(func() (string, error) { return r.compiler.binary(p) })
 	}
 	return bins
 }

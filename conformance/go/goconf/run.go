@@ -56,7 +56,7 @@ func (c *children) killAll() {
 }
 
 type runner struct {
-	src      string
+	compiler *compiler
 	timeout  time.Duration
 	children *children
 	flags    func(p pkg, port int) []string
@@ -108,7 +108,7 @@ func (r *runner) start(t top, bin string, fw *forwarder, done []string) *transcr
 		args = append(args, "-test.skip", strings.Join(skips, "|"))
 	}
 	cmd := exec.Command(bin, append(args, r.flags(t.pkg, fw.port())...)...)
-	cmd.Dir = filepath.Join(r.src, "go", filepath.FromSlash(t.pkg.path))
+	cmd.Dir = filepath.Join(r.compiler.src, "go", filepath.FromSlash(t.pkg.path))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tr := &transcript{began: map[string]time.Time{}, ends: map[string]ended{}, out: map[string][]string{}, limit: r.timeout, first: len(done) == 0}
 	before, start := fw.conns.Load(), time.Now()

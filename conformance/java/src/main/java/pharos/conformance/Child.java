@@ -17,6 +17,9 @@ final class Child {
   /** Seconds beyond a test's limit until the JVM itself counts as stuck. */
   private static final int GRACE_S = 25;
 
+  /** Seconds that a JVM whose test took too long may take to cancel its jobs and end. */
+  private static final int END_S = 10;
+
   private static final String HEAP = "3g"; // testLargeKeys100MB needs it
 
   private static final List<String> OPENED =
@@ -87,6 +90,11 @@ final class Child {
 
   int exitCode() {
     return process.exitValue();
+  }
+
+  /** Waits for a JVM that ends by itself, but not forever. */
+  void awaitEnd() throws InterruptedException {
+    process.waitFor(END_S, TimeUnit.SECONDS);
   }
 
   void kill() {

@@ -22,8 +22,8 @@ import java.util.stream.Collectors;
 /**
  * Parent JVM: finds the tests, hands them to child JVMs one by one, and writes the results.
  *
- * <p>Main ENDPOINT OUT [--only FILE] [--timeout SECONDS] [--workers N]; ENDPOINT is HOST:PORT, or "direct" for Beam's
- * in-process DirectRunner, or "list".
+ * <p>Main ENDPOINT OUT [--only FILE] [--timeout SECONDS] [--workers N] [--runner NAME]; ENDPOINT is HOST:PORT, or "direct"
+ * for Beam's in-process DirectRunner, or "list". NAME is a runner, like TestPharosRunner; by default it is {@link KitRunner}.
  */
 public final class Main {
   static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
@@ -35,14 +35,16 @@ public final class Main {
   private static final int TESTS_PER_JVM = 100;
 
   private final String endpoint;
+  private final String runner;
   private final Path logs;
   private final Limits limits;
   private final Map<String, ObjectNode> results = Collections.synchronizedMap(new HashMap<>());
   private final ConcurrentLinkedQueue<Discover.T> queue = new ConcurrentLinkedQueue<>();
   private ExpansionService expansion; // null when nothing needs it
 
-  private Main(String endpoint, Limits limits, Path logs) {
+  private Main(String endpoint, String runner, Limits limits, Path logs) {
     this.endpoint = endpoint;
+    this.runner = runner;
     this.limits = limits;
     this.logs = logs;
   }
@@ -59,7 +61,8 @@ public final class Main {
     Path logs = Path.of(out + ".logs");
     Files.createDirectories(logs);
     Limits limits = Limits.read(Path.of(System.getProperty("kit.limits")), flags.getOrDefault("timeout", "90"));
-    Main main = new Main(endpoint, limits, logs);
+    String runner = flags.getOrDefault("runner", KitRunner.class.getName());
+    Main main = new Main(endpoint, runner, limits, logs);
     long start = System.currentTimeMillis();
     main.run(tests, Integer.parseInt(flags.getOrDefault("workers", "1")));
     main.write(tests, out, (System.currentTimeMillis() - start) / 1000.0);
@@ -97,7 +100,7 @@ public final class Main {
     Path small = logs.resolve("staged.txt");
     Files.writeString(small, "a small file, so that every job exercises artifact staging\n");
     List<String> o = new ArrayList<>();
-    o.add("--runner=" + KitRunner.class.getName());
+    o.add("--runner=" + runner);
     o.add("--pharosEndpoint=" + endpoint);
     o.add("--filesToStage=" + small);
     o.addAll(place.options());
@@ -161,7 +164,11 @@ public final class Main {
         }
         ObjectNode r = runOne(child, t);
         record(r);
-        if (r.path("status").asText().equals("timeout") || !child.alive() || ++ran >= TESTS_PER_JVM) {
+        boolean timeout = r.path("status").asText().equals("timeout");
+        if (timeout) {
+          child.awaitEnd();
+        }
+        if (timeout || !child.alive() || ++ran >= TESTS_PER_JVM) {
           child.kill();
           child = null;
         }

@@ -44,7 +44,7 @@ public final class Worker {
       answers.println(ANSWER + om.writeValueAsString(r));
       answers.flush();
       if (!alive) {
-        Runtime.getRuntime().halt(3); // a stuck thread stays behind: the parent starts a new JVM
+        System.exit(3); // a stuck thread stays behind: the parent starts a new JVM; our runner's hook cancels the job
       }
     }
     Runtime.getRuntime().halt(0);

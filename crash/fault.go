@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -112,25 +113,30 @@ func (s *suite) killAtFailpoint(ctx context.Context) error {
 // killWorker kills a worker.
 func (s *suite) killWorker(ctx context.Context) error {
 	s.pause(ctx, aliveMax/3)
-	pid := s.worker()
-	if pid == 0 {
+	w := s.worker()
+	if w == nil {
 		return nil
 	}
-	if syscall.Kill(pid, syscall.SIGKILL) == nil {
-		s.report.killed("worker")
+	if syscall.Kill(w.pid, syscall.SIGKILL) == nil {
+		s.report.killed(workerIn(w.language))
 		s.report.fault()
 	}
 	_, err := s.advanced(ctx) // what has been committed so far is no progress
 	return err
 }
 
-// worker is a process of the runner's, 0 if there is none.
-func (s *suite) worker() int {
-	pids := s.r.workers()
-	if len(pids) == 0 {
-		return 0
+// worker is a worker of any language that has one, nil if there is none.
+func (s *suite) worker() *worker {
+	byLanguage := map[language][]worker{}
+	for _, w := range s.r.workers() {
+		byLanguage[w.language] = append(byLanguage[w.language], w)
 	}
-	return pids[s.rng.IntN(len(pids))]
+	languages := slices.Sorted(maps.Keys(byLanguage))
+	if len(languages) == 0 {
+		return nil
+	}
+	all := byLanguage[languages[s.rng.IntN(len(languages))]]
+	return &all[s.rng.IntN(len(all))]
 }
 
 func (s *suite) freezeRunner(ctx context.Context) error {
@@ -141,8 +147,8 @@ func (s *suite) freezeRunner(ctx context.Context) error {
 }
 
 func (s *suite) freezeWorker(ctx context.Context) error {
-	if pid := s.worker(); pid != 0 {
-		s.freeze(ctx, pid)
+	if w := s.worker(); w != nil {
+		s.freeze(ctx, w.pid)
 		s.report.froze("worker")
 	}
 	_, err := s.advanced(ctx)

@@ -13,7 +13,7 @@ import (
 // examplesMax is how many wrong lines a report shows.
 const examplesMax = 20
 
-// coverageKills is the number of kills from which each failpoint must have been reached.
+// coverageKills is the number of kills from which each failpoint and a worker in each language must have been reached.
 const coverageKills = 100
 
 // report is what a run has found.
@@ -174,6 +174,11 @@ func (r *report) verdict() error {
 		for _, name := range roundPoints {
 			if r.deaths[string(name)] == 0 {
 				errs = append(errs, fmt.Errorf("failpoint %s was never reached", name))
+			}
+		}
+		for _, l := range []language{python, java, golang} {
+			if r.deaths[workerIn(l)] == 0 {
+				errs = append(errs, fmt.Errorf("no %s was ever killed", workerIn(l)))
 			}
 		}
 	}

@@ -53,20 +53,16 @@ func (s *suite) rounds(ctx context.Context) error {
 	return nil
 }
 
-// round runs both jobs to their end while things die.
+// round runs all jobs to their end while things die.
 func (s *suite) round(ctx context.Context, round int) error {
-	stream, err := s.streamTask(round)
-	if err != nil {
-		return err
-	}
-	batch, err := s.batchTask(round)
+	tasks, err := s.roundTasks(round)
 	if err != nil {
 		return err
 	}
 	s.tasks = nil
 	// While the entry of a job is written:
 	s.restart(s.points.entry(round))
-	for _, t := range []*task{batch, stream} {
+	for _, t := range tasks {
 		if err := s.submit(ctx, t); err != nil {
 			return err
 		}
@@ -86,6 +82,23 @@ func (s *suite) round(ctx context.Context, round int) error {
 		}
 	}
 	return s.checkStore(ctx)
+}
+
+// roundTasks are the jobs of a round.
+func (s *suite) roundTasks(round int) ([]*task, error) {
+	batch, err := s.batchTask(round)
+	if err != nil {
+		return nil, err
+	}
+	tasks := []*task{batch}
+	for _, l := range []language{python, java} {
+		t, err := s.streamTask(l, round)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, t)
+	}
+	return tasks, nil
 }
 
 // checkStore kills the runner and looks into what it has left.

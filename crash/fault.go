@@ -121,8 +121,7 @@ func (s *suite) killWorker(ctx context.Context) error {
 		s.report.killed(workerIn(w.language))
 		s.report.fault()
 	}
-	_, err := s.advanced(ctx) // what has been committed so far is no progress
-	return err
+	return s.observe(ctx) // what has been committed so far is no progress
 }
 
 // worker is a worker of any language that has one, nil if there is none.
@@ -142,8 +141,7 @@ func (s *suite) worker() *worker {
 func (s *suite) freezeRunner(ctx context.Context) error {
 	s.freeze(ctx, s.r.cmd.Process.Pid)
 	s.report.froze("runner")
-	_, err := s.advanced(ctx)
-	return err
+	return s.observe(ctx)
 }
 
 func (s *suite) freezeWorker(ctx context.Context) error {
@@ -151,8 +149,7 @@ func (s *suite) freezeWorker(ctx context.Context) error {
 		s.freeze(ctx, w.pid)
 		s.report.froze("worker")
 	}
-	_, err := s.advanced(ctx)
-	return err
+	return s.observe(ctx)
 }
 
 // freeze stops a process and lets it go on.

@@ -216,36 +216,50 @@ func (s *suite) ended(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// advanced says whether something has been committed, or a job has come to its end, since this was last asked, or since the
-// runner was started. That all jobs have ended counts as well.
-func (s *suite) advanced(ctx context.Context) (bool, error) {
+// observe notes how far the jobs are, and which have advanced since it was last called or since the runner was started: they
+// have committed something, or come to their end.
+func (s *suite) observe(ctx context.Context) error {
 	views, err := s.views(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	moved, left := false, false
 	for i, j := range views {
 		t := s.tasks[i]
-		moved = moved || !t.ended && (j.Terminal || j.progress() > t.seen)
+		t.moved = !t.ended && (j.Terminal || j.progress() > t.seen)
 		t.seen, t.ended = j.progress(), j.Terminal
-		left = left || !j.Terminal
 	}
-	return moved || !left, nil
+	return nil
 }
 
-// progress waits until the jobs have advanced, and notes how long that took since the last fault.
+// anyRunning is one of the jobs that have not ended, nil if there is none.
+func (s *suite) anyRunning() *task {
+	var running []*task
+	for _, t := range s.tasks {
+		if !t.ended {
+			running = append(running, t)
+		}
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	return running[s.rng.IntN(len(running))]
+}
+
+// progress waits until one of the jobs, any of them, has advanced, and notes how long that took since the last fault. It does not
+// do with whichever is first: that would be the one with the quickest workers each time, and the others would never come far
+// before the next fault.
 func (s *suite) progress(ctx context.Context) error {
 	since := s.report.lastFault()
 	deadline := time.Now().Add(s.c.hang)
-	for {
-		switch moved, err := s.advanced(ctx); {
+	for t := s.anyRunning(); t != nil; {
+		switch err := s.observe(ctx); {
 		case err != nil:
 			return err
-		case moved:
+		case t.moved || t.ended:
 			s.report.progressed(time.Since(since))
 			return nil
 		case time.Now().After(deadline):
-			return s.hung(ctx)
+			return s.hung(ctx, t)
 		}
 		select {
 		case <-ctx.Done():
@@ -253,9 +267,10 @@ func (s *suite) progress(ctx context.Context) error {
 		case <-time.After(pollEvery):
 		}
 	}
+	return nil
 }
 
-func (s *suite) hung(ctx context.Context) error {
+func (s *suite) hung(ctx context.Context, t *task) error {
 	views, err := s.views(ctx)
 	if err != nil {
 		return err
@@ -265,7 +280,7 @@ func (s *suite) hung(ctx context.Context) error {
 		text += j.text()
 	}
 	s.report.hangs++
-	return fmt.Errorf("no progress within %v:\n%s", s.c.hang, text)
+	return fmt.Errorf("no progress of %s within %v:\n%s", t.name, s.c.hang, text)
 }
 
 // finish waits for the end of the jobs, as long as they make progress.

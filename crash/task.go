@@ -30,6 +30,7 @@ type task struct {
 	id      string // once submitted
 	// What the suite has seen of it:
 	seen  int64 // progress, in this process of the runner
+	moved bool
 	ended bool
 }
 

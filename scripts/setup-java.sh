@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../conformance/java"
 profile=${1:-portable}
 classpath=target/classpath-$profile
-sources="pom.xml reactor src ../../sdks/java/pom.xml ../../sdks/java/src/main"
+sources="pom.xml reactor/pom.xml src ../../sdks/java/pom.xml ../../sdks/java/src/main"
 if [ -s "$classpath" ] && [ -z "$(find $sources -newer "$classpath" -type f -print | head -1)" ]; then exit 0; fi
 for tool in java mvn; do
   command -v "$tool" >/dev/null || { echo "setup-java: $tool is not installed" >&2; exit 1; }

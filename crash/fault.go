@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -124,18 +124,17 @@ func (s *suite) killWorker(ctx context.Context) error {
 	return s.observe(ctx) // what has been committed so far is no progress
 }
 
-// worker is a worker of any language that has one, nil if there is none.
+// worker is a worker of the language whose workers have been killed least, nil if there is no worker.
 func (s *suite) worker() *worker {
-	byLanguage := map[language][]worker{}
-	for _, w := range s.r.workers() {
-		byLanguage[w.language] = append(byLanguage[w.language], w)
-	}
-	languages := slices.Sorted(maps.Keys(byLanguage))
-	if len(languages) == 0 {
+	all := s.r.workers()
+	if len(all) == 0 {
 		return nil
 	}
-	all := byLanguage[languages[s.rng.IntN(len(languages))]]
-	return &all[s.rng.IntN(len(all))]
+	s.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	w := slices.MinFunc(all, func(a, b worker) int {
+		return cmp.Compare(s.report.killsOf(workerIn(a.language)), s.report.killsOf(workerIn(b.language)))
+	})
+	return &w
 }
 
 func (s *suite) freezeRunner(ctx context.Context) error {

@@ -47,6 +47,13 @@ func (r *report) killed(what string) {
 	r.deaths[what]++
 }
 
+// killsOf is how often something has been killed.
+func (r *report) killsOf(what string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deaths[what]
+}
+
 func (r *report) kills() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

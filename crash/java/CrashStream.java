@@ -338,15 +338,26 @@ public final class CrashStream {
         .and(everything("AlarmWindow", starts).apply("Alarm", ParDo.of(new Alarm(seconds(o.getAlarm())))))
         .and(everything("AllSessions", sessions))
         .apply(Flatten.pCollections())
-        .apply("Bucket", WithKeys.of((String line) -> Math.floorMod(line.hashCode(), BUCKETS)).withKeyType(TypeDescriptors.integers()))
-        .apply("End", Window.<KV<Integer, String>>configure().triggering(AfterWatermark.pastEndOfWindow())
-            .withAllowedLateness(Duration.ZERO).discardingFiredPanes())
+        .apply("Bucket", WithKeys.of(CrashStream::bucket).withKeyType(TypeDescriptors.integers()))
+        .apply("End", atTheEnd())
         .apply("Gather", GroupByKey.create())
         .apply("Write", ParDo.of(new Write(o.getOut())));
   }
 
   private static PCollection<KV<Long, Long>> keyed(String name, PCollection<Long> ids, long seed, long keys) {
     return ids.apply(name, WithKeys.of((Long n) -> key(seed, n, keys)).withKeyType(TypeDescriptors.longs()));
+  }
+
+  private static int bucket(String line) {
+    return Math.floorMod(line.hashCode(), BUCKETS);
+  }
+
+  /** The default trigger by another name: Java's GroupByKey wants one to be chosen where a window has no end. */
+  private static <T> Window<T> atTheEnd() {
+    return Window.<T>configure()
+        .triggering(AfterWatermark.pastEndOfWindow())
+        .withAllowedLateness(Duration.ZERO)
+        .discardingFiredPanes();
   }
 
   /** Puts elements into the window that holds everything. */

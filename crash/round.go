@@ -68,6 +68,13 @@ func (s *suite) round(ctx context.Context, round int) error {
 		}
 		s.tasks = append(s.tasks, t)
 	}
+	// While the job runs that will be the first to end:
+	if err := s.advance(ctx, tasks[len(tasks)-1]); err != nil {
+		return err
+	}
+	if err := s.killWorker(ctx); err != nil {
+		return err
+	}
 	if err := s.chaos(ctx, s.report.kills()+s.c.quota); err != nil {
 		return err
 	}
@@ -84,13 +91,9 @@ func (s *suite) round(ctx context.Context, round int) error {
 	return s.checkStore(ctx)
 }
 
-// roundTasks are the jobs of a round.
+// roundTasks are the jobs of a round. The batch job is the last, for it would end while the clients of the others start.
 func (s *suite) roundTasks(round int) ([]*task, error) {
-	batch, err := s.batchTask(round)
-	if err != nil {
-		return nil, err
-	}
-	tasks := []*task{batch}
+	var tasks []*task
 	for _, l := range []language{python, java} {
 		t, err := s.streamTask(l, round)
 		if err != nil {
@@ -98,7 +101,8 @@ func (s *suite) roundTasks(round int) ([]*task, error) {
 		}
 		tasks = append(tasks, t)
 	}
-	return tasks, nil
+	batch, err := s.batchTask(round)
+	return append(tasks, batch), err
 }
 
 // checkStore kills the runner and looks into what it has left.
@@ -245,13 +249,21 @@ func (s *suite) anyRunning() *task {
 	return running[s.rng.IntN(len(running))]
 }
 
-// progress waits until one of the jobs, any of them, has advanced, and notes how long that took since the last fault. It does not
-// do with whichever is first: that would be the one with the quickest workers each time, and the others would never come far
-// before the next fault.
+// progress waits until one of the jobs, any of them, has advanced. It does not do with whichever is first: that would be the one
+// with the quickest workers each time, and the others would never come far before the next fault.
 func (s *suite) progress(ctx context.Context) error {
+	t := s.anyRunning()
+	if t == nil {
+		return nil
+	}
+	return s.advance(ctx, t)
+}
+
+// advance waits until a job has advanced or ended, and notes how long that took since the last fault.
+func (s *suite) advance(ctx context.Context, t *task) error {
 	since := s.report.lastFault()
 	deadline := time.Now().Add(s.c.hang)
-	for t := s.anyRunning(); t != nil; {
+	for {
 		switch err := s.observe(ctx); {
 		case err != nil:
 			return err
@@ -267,7 +279,6 @@ func (s *suite) progress(ctx context.Context) error {
 		case <-time.After(pollEvery):
 		}
 	}
-	return nil
 }
 
 func (s *suite) hung(ctx context.Context, t *task) error {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -58,4 +61,48 @@ func number(t *testing.T, s string) int {
 		n = 10*n + int(c-'0')
 	}
 	return n
+}
+
+func TestManyKillsReachEveryLanguage(t *testing.T) {
+	r := newReport(config{})
+	for _, name := range roundPoints {
+		r.killed(string(name))
+	}
+	for range coverageKills {
+		r.killed("runner")
+	}
+	r.killed(workerIn(python))
+	r.killed(workerIn(golang))
+	if err := r.verdict(); err == nil || !strings.Contains(err.Error(), workerIn(java)) {
+		t.Errorf("no worker in Java has been killed, and the verdict is %v", err)
+	}
+	r.killed(workerIn(java))
+	if err := r.verdict(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What else the runner has started, like the guard of a worker, is no worker.
+func TestWorkersAreKnownByTheirPrograms(t *testing.T) {
+	r := &runner{tag: t.Name()}
+	program := filepath.Join(t.TempDir(), batchProgram)
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink(sleep, program); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{program, sleep} {
+		cmd := exec.Command(name, "60")
+		cmd.Env = append(os.Environ(), tagVariable+"="+r.tag)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	}
+	found := r.workers()
+	if len(found) != 1 || found[0].language != golang {
+		t.Errorf("the workers are %v, want one in Go", found)
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -112,41 +113,42 @@ func (s *suite) killAtFailpoint(ctx context.Context) error {
 // killWorker kills a worker.
 func (s *suite) killWorker(ctx context.Context) error {
 	s.pause(ctx, aliveMax/3)
-	pid := s.worker()
-	if pid == 0 {
+	w := s.worker()
+	if w == nil {
 		return nil
 	}
-	if syscall.Kill(pid, syscall.SIGKILL) == nil {
-		s.report.killed("worker")
+	if syscall.Kill(w.pid, syscall.SIGKILL) == nil {
+		s.report.killed(workerIn(w.language))
 		s.report.fault()
 	}
-	_, err := s.advanced(ctx) // what has been committed so far is no progress
-	return err
+	return s.observe(ctx) // what has been committed so far is no progress
 }
 
-// worker is a process of the runner's, 0 if there is none.
-func (s *suite) worker() int {
-	pids := s.r.workers()
-	if len(pids) == 0 {
-		return 0
+// worker is a worker of the language whose workers have been killed least, nil if there is no worker.
+func (s *suite) worker() *worker {
+	all := s.r.workers()
+	if len(all) == 0 {
+		return nil
 	}
-	return pids[s.rng.IntN(len(pids))]
+	s.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	w := slices.MinFunc(all, func(a, b worker) int {
+		return cmp.Compare(s.report.killsOf(workerIn(a.language)), s.report.killsOf(workerIn(b.language)))
+	})
+	return &w
 }
 
 func (s *suite) freezeRunner(ctx context.Context) error {
 	s.freeze(ctx, s.r.cmd.Process.Pid)
 	s.report.froze("runner")
-	_, err := s.advanced(ctx)
-	return err
+	return s.observe(ctx)
 }
 
 func (s *suite) freezeWorker(ctx context.Context) error {
-	if pid := s.worker(); pid != 0 {
-		s.freeze(ctx, pid)
+	if w := s.worker(); w != nil {
+		s.freeze(ctx, w.pid)
 		s.report.froze("worker")
 	}
-	_, err := s.advanced(ctx)
-	return err
+	return s.observe(ctx)
 }
 
 // freeze stops a process and lets it go on.

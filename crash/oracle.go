@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// What the streaming job does: see python/crash_stream.py, which has the same numbers.
+// What the streaming job does: see python/crash_stream.py and java/CrashStream.java, which have the same numbers.
 const (
 	baseMS      = 1700000000 * 1000
 	stepMS      = 100

@@ -13,7 +13,7 @@ import (
 // examplesMax is how many wrong lines a report shows.
 const examplesMax = 20
 
-// coverageKills is the number of kills from which each failpoint must have been reached.
+// coverageKills is the number of kills from which each failpoint and a worker in each language must have been reached.
 const coverageKills = 100
 
 // report is what a run has found.
@@ -45,6 +45,13 @@ func (r *report) killed(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.deaths[what]++
+}
+
+// killsOf is how often something has been killed.
+func (r *report) killsOf(what string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deaths[what]
 }
 
 func (r *report) kills() int {
@@ -174,6 +181,11 @@ func (r *report) verdict() error {
 		for _, name := range roundPoints {
 			if r.deaths[string(name)] == 0 {
 				errs = append(errs, fmt.Errorf("failpoint %s was never reached", name))
+			}
+		}
+		for _, l := range []language{python, java, golang} {
+			if r.deaths[workerIn(l)] == 0 {
+				errs = append(errs, fmt.Errorf("no %s was ever killed", workerIn(l)))
 			}
 		}
 	}

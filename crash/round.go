@@ -53,24 +53,27 @@ func (s *suite) rounds(ctx context.Context) error {
 	return nil
 }
 
-// round runs both jobs to their end while things die.
+// round runs all jobs to their end while things die.
 func (s *suite) round(ctx context.Context, round int) error {
-	stream, err := s.streamTask(round)
-	if err != nil {
-		return err
-	}
-	batch, err := s.batchTask(round)
+	tasks, err := s.roundTasks(round)
 	if err != nil {
 		return err
 	}
 	s.tasks = nil
 	// While the entry of a job is written:
 	s.restart(s.points.entry(round))
-	for _, t := range []*task{batch, stream} {
+	for _, t := range tasks {
 		if err := s.submit(ctx, t); err != nil {
 			return err
 		}
 		s.tasks = append(s.tasks, t)
+	}
+	// While the job runs that will be the first to end:
+	if err := s.advance(ctx, tasks[len(tasks)-1]); err != nil {
+		return err
+	}
+	if err := s.killWorker(ctx); err != nil {
+		return err
 	}
 	if err := s.chaos(ctx, s.report.kills()+s.c.quota); err != nil {
 		return err
@@ -86,6 +89,20 @@ func (s *suite) round(ctx context.Context, round int) error {
 		}
 	}
 	return s.checkStore(ctx)
+}
+
+// roundTasks are the jobs of a round. The batch job is the last, for it would end while the clients of the others start.
+func (s *suite) roundTasks(round int) ([]*task, error) {
+	var tasks []*task
+	for _, l := range []language{python, java} {
+		t, err := s.streamTask(l, round)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, t)
+	}
+	batch, err := s.batchTask(round)
+	return append(tasks, batch), err
 }
 
 // checkStore kills the runner and looks into what it has left.
@@ -203,36 +220,58 @@ func (s *suite) ended(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// advanced says whether something has been committed, or a job has come to its end, since this was last asked, or since the
-// runner was started. That all jobs have ended counts as well.
-func (s *suite) advanced(ctx context.Context) (bool, error) {
+// observe notes how far the jobs are, and which have advanced since it was last called or since the runner was started: they
+// have committed something, or come to their end.
+func (s *suite) observe(ctx context.Context) error {
 	views, err := s.views(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	moved, left := false, false
 	for i, j := range views {
 		t := s.tasks[i]
-		moved = moved || !t.ended && (j.Terminal || j.progress() > t.seen)
+		t.moved = !t.ended && (j.Terminal || j.progress() > t.seen)
 		t.seen, t.ended = j.progress(), j.Terminal
-		left = left || !j.Terminal
 	}
-	return moved || !left, nil
+	return nil
 }
 
-// progress waits until the jobs have advanced, and notes how long that took since the last fault.
+// anyRunning is one of the jobs that have not ended, nil if there is none.
+func (s *suite) anyRunning() *task {
+	var running []*task
+	for _, t := range s.tasks {
+		if !t.ended {
+			running = append(running, t)
+		}
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	return running[s.rng.IntN(len(running))]
+}
+
+// progress waits until one of the jobs, any of them, has advanced. It does not do with whichever is first: that would be the one
+// with the quickest workers each time, and the others would never come far before the next fault.
 func (s *suite) progress(ctx context.Context) error {
+	t := s.anyRunning()
+	if t == nil {
+		return nil
+	}
+	return s.advance(ctx, t)
+}
+
+// advance waits until a job has advanced or ended, and notes how long that took since the last fault.
+func (s *suite) advance(ctx context.Context, t *task) error {
 	since := s.report.lastFault()
 	deadline := time.Now().Add(s.c.hang)
 	for {
-		switch moved, err := s.advanced(ctx); {
+		switch err := s.observe(ctx); {
 		case err != nil:
 			return err
-		case moved:
+		case t.moved || t.ended:
 			s.report.progressed(time.Since(since))
 			return nil
 		case time.Now().After(deadline):
-			return s.hung(ctx)
+			return s.hung(ctx, t)
 		}
 		select {
 		case <-ctx.Done():
@@ -242,7 +281,7 @@ func (s *suite) progress(ctx context.Context) error {
 	}
 }
 
-func (s *suite) hung(ctx context.Context) error {
+func (s *suite) hung(ctx context.Context, t *task) error {
 	views, err := s.views(ctx)
 	if err != nil {
 		return err
@@ -252,7 +291,7 @@ func (s *suite) hung(ctx context.Context) error {
 		text += j.text()
 	}
 	s.report.hangs++
-	return fmt.Errorf("no progress within %v:\n%s", s.c.hang, text)
+	return fmt.Errorf("no progress of %s within %v:\n%s", t.name, s.c.hang, text)
 }
 
 // finish waits for the end of the jobs, as long as they make progress.

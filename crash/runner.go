@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -202,21 +201,4 @@ func (r *runner) ready(ctx context.Context) error {
 		case <-time.After(pollEvery):
 		}
 	}
-}
-
-// workers are the processes that the runner has started, and those they have started.
-func (r *runner) workers() []int {
-	mine := "\x00" + tagVariable + "=" + r.tag + "\x00"
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	var pids []int
-	for _, dir := range dirs {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || r.cmd != nil && pid == r.cmd.Process.Pid {
-			continue
-		}
-		if b, err := os.ReadFile(filepath.Join(dir, "environ")); err == nil && strings.Contains("\x00"+string(b), mine) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }

@@ -13,7 +13,7 @@ import (
 // moveOn has the streaming job stopped at a snapshot, and a changed pipeline go on from it. Both together must come to what
 // one of them would have.
 func (s *suite) moveOn(ctx context.Context) error {
-	t, err := s.streamTask(0)
+	t, err := s.streamTask(python, 0)
 	if err != nil {
 		return err
 	}

@@ -30,35 +30,29 @@ type task struct {
 	id      string // once submitted
 	// What the suite has seen of it:
 	seen  int64 // progress, in this process of the runner
+	moved bool
 	ended bool
 }
 
-// streamTask is the streaming job: Python, an unbounded source, keyed counters, sessions and timers.
-func (s *suite) streamTask(round int) (*task, error) {
-	python := filepath.Join(absolute(s.c.cache), "venv", "bin", "python")
-	code := absolute("crash/python")
+// streamTask is the streaming job in a language: an unbounded source, keyed counters, sessions and timers.
+func (s *suite) streamTask(l language, round int) (*task, error) {
 	seed := s.c.seed%1_000_000 + uint64(round)
 	t := &task{
-		name: fmt.Sprintf("crash-stream-%d-%d", s.c.seed, round), want: streamLines(s.c.ids, seed), counter: "ids", inputs: int64(s.c.ids),
+		name: fmt.Sprintf("crash-%s-%d-%d", l, s.c.seed, round), want: streamLines(s.c.ids, seed), counter: "ids", inputs: int64(s.c.ids),
 	}
-	config, err := json.Marshal(map[string]any{
-		"command": python + " -m apache_beam.runners.worker.sdk_worker_main", "env": map[string]string{"PYTHONPATH": code},
-	})
+	program, err := s.streamProgram(l, t.name)
 	if err != nil {
 		return nil, err
 	}
 	t.out, err = s.folder(t.name)
-	t.argv = []string{
-		python, filepath.Join(code, "submit.py"), "--runner=PortableRunner", "--job_name=" + t.name,
-		fmt.Sprintf("--job_endpoint=127.0.0.1:%d", s.r.port), "--environment_type=PROCESS", "--environment_config=" + string(config),
-		fmt.Sprintf("--count=%d", s.c.ids), fmt.Sprintf("--seed=%d", seed), "--batch=10", "--pause=0.1", "--alarm=2", "--out=" + t.out,
-	}
+	t.argv = append(program,
+		fmt.Sprintf("--count=%d", s.c.ids), fmt.Sprintf("--seed=%d", seed), "--batch=10", "--pause=0.1", "--alarm=2", "--out="+t.out)
 	return t, err
 }
 
 // batchTask is the batch job: Go, a shuffle.
 func (s *suite) batchTask(round int) (*task, error) {
-	binary := filepath.Join(absolute(s.c.cache), "bin", "crash-batch")
+	binary := filepath.Join(absolute(s.c.cache), "bin", batchProgram)
 	seed := s.c.seed%1_000_000 + uint64(round)
 	t := &task{
 		name: fmt.Sprintf("crash-batch-%d-%d", s.c.seed, round), want: batchLines(s.c.records, seed), counter: "records", inputs: int64(s.c.records),

@@ -7,7 +7,7 @@ import (
 
 // upgrade has a streaming job started by one binary and ended by another.
 func (s *suite) upgrade(ctx context.Context) error {
-	t, err := s.streamTask(0)
+	t, err := s.streamTask(python, 0)
 	if err != nil {
 		return err
 	}

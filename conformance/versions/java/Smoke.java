@@ -301,6 +301,7 @@ public class Smoke {
                 Window.<KV<String, Integer>>into(FixedWindows.of(TEN))
                     .triggering(AfterWatermark.pastEndOfWindow().withEarlyFirings(AfterPane.elementCountAtLeast(1)))
                     .withAllowedLateness(Duration.ZERO)
+                    .withOnTimeBehavior(Window.OnTimeBehavior.FIRE_IF_NON_EMPTY) // else an empty pane comes last
                     .discardingFiredPanes())
             .apply(GroupByKey.create())
             .apply(ParDo.of(new Sorted()));

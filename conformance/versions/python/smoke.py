@@ -59,23 +59,23 @@ def side_inputs():
         assert_that(by_key, equal_to([('a', [1]), ('b', [2])]), label='multimap')
 
 
-class SumAtTheEnd(beam.DoFn):
-    """Collects numbers in a bag and a sum, and gives both out when the window ends."""
+class AtTheEnd(beam.DoFn):
+    """Collects numbers in a bag, counts them, and gives both out when the window ends."""
     NUMBERS = userstate.BagStateSpec('numbers', VarIntCoder())
-    SUM = userstate.CombiningValueStateSpec('sum', VarIntCoder(), sum)
+    COUNT = userstate.CombiningValueStateSpec('count', beam.combiners.CountCombineFn())
     END = userstate.TimerSpec('end', userstate.TimeDomain.WATERMARK)
 
     def process(
-            self, pair, w=beam.DoFn.WindowParam, numbers=beam.DoFn.StateParam(NUMBERS), total=beam.DoFn.StateParam(SUM),
+            self, pair, w=beam.DoFn.WindowParam, numbers=beam.DoFn.StateParam(NUMBERS), count=beam.DoFn.StateParam(COUNT),
             end=beam.DoFn.TimerParam(END)):
         numbers.add(pair[1])
-        total.add(pair[1])
+        count.add(pair[1])
         end.set(w.end)
 
     @userstate.on_timer(END)
     def at_the_end(
-            self, key=beam.DoFn.KeyParam, numbers=beam.DoFn.StateParam(NUMBERS), total=beam.DoFn.StateParam(SUM)):
-        yield key, sorted(numbers.read()), total.read()
+            self, key=beam.DoFn.KeyParam, numbers=beam.DoFn.StateParam(NUMBERS), count=beam.DoFn.StateParam(COUNT)):
+        yield key, sorted(numbers.read()), count.read()
         numbers.clear()
 
 
@@ -83,8 +83,8 @@ def state_and_timers():
     with pipeline() as p:
         sums = (
             p | timestamped([('a', 1, 0), ('b', 2, 1), ('a', 3, 2), ('a', 5, 11)])
-            | beam.WindowInto(window.FixedWindows(10)) | beam.ParDo(SumAtTheEnd()))
-        assert_that(sums, equal_to([('a', [1, 3], 4), ('b', [2], 2), ('a', [5], 5)]))
+            | beam.WindowInto(window.FixedWindows(10)) | beam.ParDo(AtTheEnd()))
+        assert_that(sums, equal_to([('a', [1, 3], 2), ('b', [2], 1), ('a', [5], 1)]))
 
 
 def windows():

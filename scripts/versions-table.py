@@ -3,8 +3,8 @@
 
     scripts/versions-table.py RESULTS [DOCUMENT]
 
-RESULTS has a file SDK-VERSION.tsv for each version, with a line `case<TAB>ok` or `case<TAB>error` for each case. Of a
-DOCUMENT the part between the two marks is replaced; without one the table is printed.
+RESULTS has a file SDK-VERSION.tsv for each version, with a line `case<TAB>ok` or `case<TAB>error` for each case; what has no
+tab is of something else. Of a DOCUMENT the part between the two marks is replaced; without one the table is printed.
 """
 import pathlib
 import sys
@@ -19,7 +19,7 @@ def outcomes(results):
     for path in results.glob('*.tsv'):
         sdk, _, version = path.stem.partition('-')
         lines = (line.split('\t', 1) for line in path.read_text(encoding='utf-8').splitlines())
-        found.setdefault(sdk, {})[version] = {case: outcome for case, outcome in lines}
+        found.setdefault(sdk, {})[version] = {line[0]: line[1] for line in lines if len(line) == 2}
     return found
 
 

@@ -101,7 +101,7 @@ done
 go build -o bin/pharos ./cmd/pharos
 for sdk in ${sdks[*]:-python java go typescript}; do
   case $sdk in
-    python) for v in ${PYTHON_VERSIONS:-2.60.0 2.62.0 2.63.0 2.65.0 2.70.0 2.77.0}; do python "$v"; done ;;
+    python) for v in ${PYTHON_VERSIONS:-2.60.0 2.62.0 2.63.0 2.65.0 2.77.0}; do python "$v"; done ;;
     java) for v in ${JAVA_VERSIONS:-2.60.0 2.62.0 2.63.0 2.73.0}; do java "$v"; done ;;
     go) for v in ${GO_VERSIONS:-2.60.0 2.77.0}; do go_module "$v"; done ;;
     typescript) for v in ${TYPESCRIPT_VERSIONS:-2.49.0}; do typescript "$v"; done ;;

@@ -112,6 +112,10 @@ conformance-typescript: build setup-node setup-python ## Beam's TypeScript tests
 conformance-xlang: build setup-java setup-python ## a pipeline of Java and Python
 	$(CONFORM) --kit xlang $(ARGS)
 
+.PHONY: sdk-versions
+sdk-versions: ## the oldest, the newest and more versions of each SDK (ARGS="python java"); see docs/sdk-versions.md
+	scripts/sdk-versions.sh $(ARGS)
+
 .PHONY: test-operator
 test-operator: setup-pyflink ## the library `operator`: PyFlink's harness in every mode beside a real Flink, and our own
 	PYTHONPATH=sdks/python "$${PHAROS_CACHE:-.cache}/operator/bin/python" -m pytest -q sdks/python/tests

@@ -53,7 +53,8 @@ python() {
   rm -rf "$work"
 }
 
-# A Maven repository: the runner, and a jar with the program for each platform by its classifier.
+# A Maven repository: the runner, one for Beam 2.60 to 2.62 by its classifier, and a jar with the program for each platform by
+# its classifier.
 java() {
   local work repo jar
   work=$(mktemp -d)
@@ -65,6 +66,7 @@ java() {
   mvn -q -B ${MAVEN_ARGS:-} -f "$work/pom.xml" -DskipTests package
   cp "$work/pom.xml" "$repo/pharos-beam-$version.pom"
   cp "$work/target/pharos-beam-$version.jar" "$repo/"
+  scripts/relocate.py "$work/target/pharos-beam-$version.jar" "$repo/pharos-beam-$version-beam-2.60.jar" v1p69p0 v1p60p1
   for p in "${platforms[@]}"; do
     jar=$work/${p/\//-}/io/github/pharosbeam/program/${p/\//-}
     mkdir -p "$jar"

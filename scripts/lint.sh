@@ -10,7 +10,7 @@ if [ -n "$bad" ]; then
 fi
 go vet ./...
 go tool staticcheck ./...
-for module in examples/go bench/goload crash/gopipeline; do
+for module in conformance/versions/go examples/go bench/goload crash/gopipeline; do
   (cd "$module" && go vet ./...)
 done
 go run ./conformance/report --check

@@ -4,7 +4,10 @@ require("apache-beam"); // first: its modules need one another in this order
 const { JobMessage_MessageImportance, JobState_Enum } = require("apache-beam/proto/beam_job_api");
 const { PortableRunner } = require("apache-beam/runners/portable_runner/runner");
 const { LocalServer } = require("./server");
+const { fits, OWN } = require("./version");
 
+/** In every answer of a Pharos server (internal/server/jobserver/announce.go). */
+const VERSION_HEADER = "pharos-version";
 const NO_REASON = "the runner gave no reason";
 
 /** The SDK's portable runner, with a server where none is named, and the reason of a job that failed. */
@@ -20,6 +23,7 @@ class PharosRunner extends PortableRunner {
     await this.getClient(); // starts the server; were there none, the SDK would leave its workers behind
     let result;
     try {
+      await this.greet();
       result = await super.runPipeline(pipeline, options);
     } catch (e) {
       await this.server?.stop();
@@ -27,6 +31,18 @@ class PharosRunner extends PortableRunner {
     }
     result.said = this.lastError(result.jobId);
     return result;
+  }
+
+  /** Asks the server who it is, and fails if it is a Pharos that this package does not fit. */
+  async greet() {
+    const call = (await this.getClient()).describePipelineOptions({});
+    await call; // fails if nobody answers
+    const theirs = (await call.headers)[VERSION_HEADER];
+    if (theirs === undefined) {
+      console.warn("the server does not say that it is Pharos");
+    } else if (!fits(String(theirs))) {
+      throw new Error(`the server is Pharos ${theirs}, and this is pharos-beam ${OWN}: use the one that fits the other`);
+    }
   }
 
   /** Reads what a job says to its end; resolves to its last error. */

@@ -1,6 +1,7 @@
 package environment
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -112,6 +113,39 @@ func traitsOf(l Language) fnapi.Traits {
 		return fnapi.Traits{TimersEndPerTransform: true, SplitFractionMin: goSplitFraction}
 	}
 	return fnapi.Traits{}
+}
+
+// traits returns what package bundle has to know of the target's SDK.
+func (t *Target) traits() fnapi.Traits {
+	traits := traitsOf(t.Language)
+	traits.AnonymousState = t.Kind == External && t.Language == Python && before(sdkVersion(t.Env), 2, pythonNamesItself)
+	return traits
+}
+
+// pythonNamesItself is the minor version 2.x of Python's SDK from which on its
+// state streams carry the worker's id wherever it runs. Before, they carry that
+// of the variable WORKER_ID, which only processes of their own have:
+// sdk_worker.GrpcStateHandlerFactory made its WorkerIdInterceptor without an id.
+const pythonNamesItself = 63
+
+// sdkVersion returns the version in the name of the SDK's own image, or "".
+func sdkVersion(env *pipepb.Environment) string {
+	for _, c := range env.GetCapabilities() {
+		if base, ok := strings.CutPrefix(c, sdkBasePrefix); ok {
+			return base[strings.LastIndex(base, ":")+1:]
+		}
+	}
+	return ""
+}
+
+// before reports whether a version like 2.62.0 is older than major.minor. What
+// is no version is not.
+func before(version string, major, minor int) bool {
+	var x, y int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &x, &y); n != 2 {
+		return false
+	}
+	return x < major || x == major && y < minor
 }
 
 // goSplitFraction is far above any rounding error, and of no consequence: a

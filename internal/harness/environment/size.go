@@ -73,7 +73,7 @@ func (p *Pool) MaxInput() int64 {
 	if p.broken != nil {
 		return 0
 	}
-	t := traitsOf(p.target.Language)
+	t := p.target.traits()
 	if !t.SingleMessage || t.MaxMessageBytes == 0 {
 		return 0
 	}

@@ -106,7 +106,7 @@ func (p *Pool) launch(wait time.Duration) (*member, error) {
 		Endpoint:     p.opts.Endpoint,
 		Provision:    p.provisionInfo(),
 		Capabilities: p.target.Env.GetCapabilities(),
-		Traits:       traitsOf(p.target.Language),
+		Traits:       p.target.traits(),
 		OnLog:        p.opts.OnLog,
 		Explain: func(err error) error {
 			mu.Lock()

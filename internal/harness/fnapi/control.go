@@ -92,6 +92,7 @@ func (h *Harness) receiveControl(stream fnpb.BeamFnControl_ControlServer) error 
 // respond routes one response to who waits for it.
 func (h *Harness) respond(r *fnpb.InstructionResponse) {
 	id := r.GetInstructionId()
+	h.concealAnswer(r)
 	h.mu.Lock()
 	answer := h.calls[id]
 	delete(h.calls, id)
@@ -103,7 +104,7 @@ func (h *Harness) respond(r *fnpb.InstructionResponse) {
 	case i != nil:
 		i.respond(r)
 	default:
-		h.srv.log.Debug("response to an instruction that nobody waits for", "worker", h.cfg.Name, "instruction", id)
+		h.srv.log.Debug("response to an instruction that nobody waits for", "worker", h.cfg.Name, "instruction", h.conceal(id))
 	}
 }
 

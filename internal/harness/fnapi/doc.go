@@ -5,7 +5,8 @@
 //
 // A [Server] tells workers apart by the worker_id in their metadata. [Server.Expect]
 // announces one and returns its [Harness]; ids are unguessable, so knowing an id
-// is the permission to speak for it. A Harness correlates instructions with
+// is the permission to speak for it. The one exception are state streams of
+// workers with [Traits.AnonymousState]. A Harness correlates instructions with
 // their responses, routes data and state of each process_bundle to the
 // [Instruction] it belongs to, and is dead for good once its control stream ends.
 //

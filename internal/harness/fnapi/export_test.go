@@ -9,6 +9,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// AnonymousWaitsMax is a limit that a test reaches.
+const AnonymousWaitsMax = anonymousWaitsMax
+
 // RouteForTest routes e on a fresh harness with one instruction, "1", and
 // checks that the instruction gets exactly what is addressed to it.
 func RouteForTest(t *testing.T, e *fnpb.Elements) {

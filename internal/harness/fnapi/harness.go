@@ -39,6 +39,11 @@ type Traits struct {
 	// and then the harness gives back the whole element that it goes on to
 	// process.
 	SplitFractionMin float64
+	// AnonymousState: the harness may open its state stream without its worker
+	// id (Python before 2.63, in a thread of another program). Its instruction
+	// ids then begin with a token that nobody can guess, by which the stream is
+	// known.
+	AnonymousState bool
 }
 
 // WorkerConfig describes a worker that is expected.
@@ -73,6 +78,9 @@ type Harness struct {
 	cfg  WorkerConfig
 	id   string
 	salt string // makes descriptor ids unguessable
+	// token begins the instruction ids of a worker with AnonymousState, and
+	// admits its state stream; else it is empty.
+	token string
 
 	ready chan struct{}
 	done  chan struct{}
@@ -98,7 +106,7 @@ type Harness struct {
 }
 
 func newHarness(s *Server, cfg WorkerConfig) *Harness {
-	return &Harness{
+	h := &Harness{
 		srv:          s,
 		cfg:          cfg,
 		id:           cfg.ID,
@@ -115,6 +123,10 @@ func newHarness(s *Server, cfg WorkerConfig) *Harness {
 		wireIDs:      map[string]struct{}{},
 		shortIDs:     map[string]*pipepb.MonitoringInfo{},
 	}
+	if cfg.Traits.AnonymousState {
+		h.token = randomHex(16)
+	}
+	return h
 }
 
 // ID returns the worker id.
@@ -215,7 +227,11 @@ func (h *Harness) Instruct(ctx context.Context, req *fnpb.InstructionRequest) (*
 // newID returns an instruction id; h.mu is held.
 func (h *Harness) newID() string {
 	h.nextID++
-	return strconv.FormatUint(h.nextID, 36)
+	id := strconv.FormatUint(h.nextID, 36)
+	if h.token != "" {
+		return h.token + tokenEnd + id
+	}
+	return id
 }
 
 // sendControl queues a request for the control stream.

@@ -43,6 +43,7 @@ func (h *Harness) receiveLogs(stream fnpb.BeamFnLogging_LoggingServer) error {
 			continue
 		}
 		for _, e := range l.GetLogEntries() {
+			h.concealLog(e)
 			h.cfg.OnLog(h, e)
 		}
 	}

@@ -31,6 +31,9 @@ const (
 	// retiredMax is how many ids of finished workers are remembered, so that
 	// their late connections are ended politely.
 	retiredMax = 8192
+	// anonymousWaitsMax is how many state streams without a worker's id may be
+	// open without a request that says whose they are.
+	anonymousWaitsMax = 1024
 	// lingerTimeout is how long the data, state and logging streams of a
 	// closed worker stay open for it to say goodbye.
 	lingerTimeout = 3 * time.Second

@@ -29,6 +29,9 @@ type Server struct {
 	retiredRing []string // ids in retired, oldest at retiredNext once full
 	retiredNext int
 	descriptors map[string]*fnpb.ProcessBundleDescriptor // by wire id
+	anonymous   map[string]*Harness                      // with AnonymousState, by token
+
+	anonymousWaits chan struct{} // holds one for each state stream of nobody yet
 }
 
 // NewServer returns a server that expects no workers yet.
@@ -48,6 +51,9 @@ func NewServer(o Options) *Server {
 		workers:     map[string]*Harness{},
 		retired:     map[string]struct{}{},
 		descriptors: map[string]*fnpb.ProcessBundleDescriptor{},
+		anonymous:   map[string]*Harness{},
+
+		anonymousWaits: make(chan struct{}, anonymousWaitsMax),
 	}
 }
 
@@ -95,6 +101,9 @@ func (s *Server) Expect(cfg WorkerConfig) *Harness {
 	old := s.workers[cfg.ID]
 	s.workers[cfg.ID] = h
 	delete(s.retired, cfg.ID)
+	if h.token != "" {
+		s.anonymous[h.token] = h
+	}
 	s.mu.Unlock()
 	if old != nil {
 		old.Close(status.Error(codes.Aborted, "its id was given to another worker"))
@@ -126,6 +135,7 @@ func (s *Server) retire(h *Harness, descriptors []string) {
 	s.removeDescriptors(descriptors...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.anonymous, h.token)
 	if s.workers[h.id] != h {
 		return
 	}
@@ -143,20 +153,28 @@ func (s *Server) retire(h *Harness, descriptors []string) {
 	s.retiredNext = (s.retiredNext + 1) % retiredMax
 }
 
+// workerID returns the id by which a caller introduces itself, or "".
+func workerID(ctx context.Context) string {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if ids := md.Get(workerIDKey); len(ids) > 0 {
+		return ids[0]
+	}
+	return ""
+}
+
 // lookup finds the worker that a call comes from. A nil harness without an
 // error means a worker that is finished.
 func (s *Server) lookup(ctx context.Context) (*Harness, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	ids := md.Get(workerIDKey)
-	if len(ids) == 0 || ids[0] == "" {
+	id := workerID(ctx)
+	if id == "" {
 		return nil, status.Error(codes.Unauthenticated, "no worker_id in the metadata of the call")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.workers[ids[0]]; h != nil {
+	if h := s.workers[id]; h != nil {
 		return h, nil
 	}
-	if _, ok := s.retired[ids[0]]; ok {
+	if _, ok := s.retired[id]; ok {
 		return nil, nil
 	}
 	return nil, status.Error(codes.PermissionDenied, "unknown worker_id")

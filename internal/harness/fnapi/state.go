@@ -36,7 +36,7 @@ type stateCall struct {
 
 // State is the stream on which bundles read and write state.
 func (v *services) State(stream fnpb.BeamFnState_StateServer) error {
-	h, err := v.s.accept(stream)
+	h, stream, err := v.s.acceptState(stream)
 	if h == nil || err != nil {
 		return err
 	}

@@ -53,9 +53,9 @@ func (h *Harness) Status(ctx context.Context) (string, error) {
 	select {
 	case r := <-answer:
 		if r.GetError() != "" {
-			return "", &SDKError{Text: r.GetError()}
+			return "", &SDKError{Text: h.conceal(r.GetError())}
 		}
-		return r.GetStatusInfo(), nil
+		return h.conceal(r.GetStatusInfo()), nil
 	case <-h.done:
 		return "", h.dead()
 	case <-ctx.Done():

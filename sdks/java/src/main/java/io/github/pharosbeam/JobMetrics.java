@@ -1,11 +1,13 @@
 package io.github.pharosbeam;
 
+import java.lang.reflect.Constructor;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.apache.beam.model.jobmanagement.v1.JobApi;
 import org.apache.beam.model.pipeline.v1.MetricsApi.MonitoringInfo;
 import org.apache.beam.model.pipeline.v1.RunnerApi;
@@ -32,13 +34,28 @@ final class JobMetrics {
   }
 
   MetricResults read(JobApi.MetricResults m) {
-    return new DefaultMetricResults(
-        values(m, TypeUrns.SUM_INT64_TYPE, MonitoringInfoEncodings::decodeInt64Counter),
-        values(m, TypeUrns.DISTRIBUTION_INT64_TYPE, p -> MonitoringInfoEncodings.decodeInt64Distribution(p).extractResult()),
-        values(m, TypeUrns.LATEST_INT64_TYPE, p -> MonitoringInfoEncodings.decodeInt64Gauge(p).extractResult()),
-        values(m, TypeUrns.SET_STRING_TYPE, p -> MonitoringInfoEncodings.decodeStringSet(p).extractResult()),
-        values(m, TypeUrns.BOUNDED_TRIE_TYPE, p -> MonitoringInfoEncodings.decodeBoundedTrie(p).extractResult()),
-        values(m, TypeUrns.HISTOGRAM_TYPE, MonitoringInfoEncodings::decodeInt64Histogram));
+    List<Supplier<Iterable<?>>> types =
+        List.of(
+            () -> values(m, TypeUrns.SUM_INT64_TYPE, MonitoringInfoEncodings::decodeInt64Counter),
+            () -> values(m, TypeUrns.DISTRIBUTION_INT64_TYPE, p -> MonitoringInfoEncodings.decodeInt64Distribution(p).extractResult()),
+            () -> values(m, TypeUrns.LATEST_INT64_TYPE, p -> MonitoringInfoEncodings.decodeInt64Gauge(p).extractResult()),
+            () -> values(m, TypeUrns.SET_STRING_TYPE, p -> MonitoringInfoEncodings.decodeStringSet(p).extractResult()),
+            () -> values(m, TypeUrns.BOUNDED_TRIE_TYPE, p -> MonitoringInfoEncodings.decodeBoundedTrie(p).extractResult()),
+            () -> values(m, TypeUrns.HISTOGRAM_TYPE, MonitoringInfoEncodings::decodeInt64Histogram));
+    return results(types);
+  }
+
+  /**
+   * Makes the SDK's results of as many types as its version knows: Beam 2.60 has the first four, and later ones have added
+   * types at the end. What a version does not know is never asked for, so that nothing of it need exist.
+   */
+  private static MetricResults results(List<Supplier<Iterable<?>>> types) {
+    Constructor<?> c = DefaultMetricResults.class.getConstructors()[0];
+    try {
+      return (MetricResults) c.newInstance(types.stream().limit(c.getParameterCount()).map(Supplier::get).toArray());
+    } catch (ReflectiveOperationException | IllegalArgumentException e) {
+      throw new PharosException("this version of Beam's SDK has other metrics than the runner knows: " + c, e);
+    }
   }
 
   /** The metrics of a type. A server that knows no committed values leaves them out; then they are null. */

@@ -2,9 +2,11 @@ package io.github.pharosbeam;
 
 import java.util.Iterator;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
 import org.apache.beam.model.jobmanagement.v1.ArtifactStagingServiceGrpc;
 import org.apache.beam.model.jobmanagement.v1.JobApi.CancelJobRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.DescribePipelineOptionsRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.DrainJobRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.GetJobMetricsRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.GetJobStateRequest;
@@ -20,14 +22,24 @@ import org.apache.beam.model.jobmanagement.v1.JobServiceGrpc.JobServiceBlockingS
 import org.apache.beam.model.pipeline.v1.Endpoints.ApiServiceDescriptor;
 import org.apache.beam.model.pipeline.v1.RunnerApi;
 import org.apache.beam.sdk.fn.channel.ManagedChannelFactory;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ClientInterceptor;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ManagedChannel;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Metadata;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Status;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.StatusRuntimeException;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.stub.MetadataUtils;
 import org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.net.HostAndPort;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** A server of Beam's Jobs API, its calls and what their errors mean to a user. Threads may share it. */
 final class JobService implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(JobService.class);
   private static final int CLOSE_S = 5;
+
+  /** In every answer of a Pharos server (internal/server/jobserver/announce.go). */
+  private static final Metadata.Key<String> VERSION_HEADER =
+      Metadata.Key.of("pharos-version", Metadata.ASCII_STRING_MARSHALLER);
 
   private final String endpoint;
   private final int callLimitS;
@@ -61,6 +73,23 @@ final class JobService implements AutoCloseable {
   private static ManagedChannel channelTo(String endpoint) {
     return ManagedChannelFactory.createDefault()
         .forDescriptor(ApiServiceDescriptor.newBuilder().setUrl(endpoint).build());
+  }
+
+  /** Asks the server who it is. Throws a PharosException that names both versions if it is a Pharos that this package does not fit. */
+  void greet() {
+    AtomicReference<Metadata> headers = new AtomicReference<>();
+    ClientInterceptor capture = MetadataUtils.newCaptureMetadataInterceptor(headers, new AtomicReference<>());
+    call(
+        "submit the pipeline",
+        s -> s.withInterceptors(capture).describePipelineOptions(DescribePipelineOptionsRequest.getDefaultInstance()));
+    String theirs = headers.get() == null ? null : headers.get().get(VERSION_HEADER);
+    if (theirs == null) {
+      LOG.warn("the server at {} does not say that it is Pharos", endpoint);
+    } else if (!Version.fits(theirs, Version.OWN)) {
+      throw new PharosException(
+          "the server at " + endpoint + " is Pharos " + theirs + ", and this is pharos-beam " + Version.OWN
+              + ": use the one that fits the other");
+    }
   }
 
   PrepareJobResponse prepare(PrepareJobRequest request) {

@@ -54,6 +54,7 @@ public final class PharosRunner extends PipelineRunner<PharosPipelineResult> {
     Resources resources = new Resources();
     try {
       JobService jobs = resources.add(new JobService(endpoint(resources), portable().getJobServerTimeout()));
+      jobs.greet();
       boolean loopback = prepareEnvironment(resources);
       RunnerApi.Pipeline proto = translate(pipeline);
       PrepareJobResponse prepared =

@@ -12,6 +12,8 @@ import org.apache.beam.model.jobmanagement.v1.ArtifactApi.ArtifactResponseWrappe
 import org.apache.beam.model.jobmanagement.v1.ArtifactStagingServiceGrpc;
 import org.apache.beam.model.jobmanagement.v1.JobApi.CancelJobRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.CancelJobResponse;
+import org.apache.beam.model.jobmanagement.v1.JobApi.DescribePipelineOptionsRequest;
+import org.apache.beam.model.jobmanagement.v1.JobApi.DescribePipelineOptionsResponse;
 import org.apache.beam.model.jobmanagement.v1.JobApi.DrainJobRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.DrainJobResponse;
 import org.apache.beam.model.jobmanagement.v1.JobApi.GetJobMetricsRequest;
@@ -28,8 +30,13 @@ import org.apache.beam.model.jobmanagement.v1.JobApi.PrepareJobResponse;
 import org.apache.beam.model.jobmanagement.v1.JobApi.RunJobRequest;
 import org.apache.beam.model.jobmanagement.v1.JobApi.RunJobResponse;
 import org.apache.beam.model.jobmanagement.v1.JobServiceGrpc;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Metadata;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Server;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ServerCall;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ServerCallHandler;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ServerInterceptor;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Status;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ForwardingServerCall.SimpleForwardingServerCall;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.netty.NettyServerBuilder;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.stub.StreamObserver;
 
@@ -39,6 +46,9 @@ final class FakeServer implements AutoCloseable {
 
   /** Set before a job is submitted. */
   Status refusal;
+
+  /** What the server says it is; it says nothing when null. */
+  volatile String version;
 
   volatile MetricResults metrics = MetricResults.getDefaultInstance();
 
@@ -60,7 +70,7 @@ final class FakeServer implements AutoCloseable {
 
   FakeServer() {
     try {
-      server = NettyServerBuilder.forPort(0).addService(new Jobs()).addService(new Staging()).build().start();
+      server = NettyServerBuilder.forPort(0).addService(new Jobs()).addService(new Staging()).intercept(new Announce()).build().start();
       port = server.getPort();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -96,7 +106,31 @@ final class FakeServer implements AutoCloseable {
     to.onCompleted();
   }
 
+  /** Puts the version into the headers of answers. */
+  private final class Announce implements ServerInterceptor {
+    @Override
+    public <Q, R> ServerCall.Listener<Q> interceptCall(ServerCall<Q, R> call, Metadata headers, ServerCallHandler<Q, R> next) {
+      return next.startCall(
+          new SimpleForwardingServerCall<Q, R>(call) {
+            @Override
+            public void sendHeaders(Metadata out) {
+              if (version != null) {
+                out.put(Metadata.Key.of("pharos-version", Metadata.ASCII_STRING_MARSHALLER), version);
+              }
+              super.sendHeaders(out);
+            }
+          },
+          headers);
+    }
+  }
+
   private final class Jobs extends JobServiceGrpc.JobServiceImplBase {
+    @Override
+    public void describePipelineOptions(
+        DescribePipelineOptionsRequest request, StreamObserver<DescribePipelineOptionsResponse> out) {
+      reply(out, DescribePipelineOptionsResponse.getDefaultInstance());
+    }
+
     @Override
     public void prepare(PrepareJobRequest request, StreamObserver<PrepareJobResponse> out) {
       prepared.add(request);

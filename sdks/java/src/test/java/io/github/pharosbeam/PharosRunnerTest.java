@@ -100,6 +100,17 @@ public class PharosRunnerTest {
   }
 
   @Test
+  public void aServerOfAnotherVersionIsNamedWithThisOne() {
+    server.version = "99.0.0";
+    PharosException e = assertThrows(PharosException.class, () -> run());
+    assertTrue(e.getMessage(), e.getMessage().contains("is Pharos 99.0.0, and this is pharos-beam " + Version.OWN));
+    assertTrue(server.prepared.isEmpty());
+    server.version = Version.OWN;
+    server.end(JobState.Enum.DONE);
+    assertEquals(State.DONE, run().waitUntilFinish());
+  }
+
+  @Test
   public void cancelAndDrainEndAJob() {
     PharosPipelineResult result = run();
     assertEquals(State.RUNNING, result.cancel());

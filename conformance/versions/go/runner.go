@@ -1,0 +1,3 @@
+package main
+
+import _ "github.com/pharos-beam/pharos/sdks/go/pharos" // --runner=pharos

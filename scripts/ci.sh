@@ -48,7 +48,8 @@ beside() {
   return $status
 }
 python() { kit python; }
-typescript() { kit typescript; }
+# Through our runner, which is the SDK's portable one and a server.
+typescript() { kit typescript --runner pharos; }
 python-and-typescript() { beside python typescript; }
 java() { kit java --slice ci; }
 # The runner in sdks/java, its tests against a real server included.

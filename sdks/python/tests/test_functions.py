@@ -2,9 +2,9 @@
 import base64
 import json
 
-import cloudpickle
 import pyarrow as pa
 import pytest
+from apache_beam.internal.cloudpickle import cloudpickle
 from pharos_beam import udf
 from pharos_beam.udf import operations
 from pharos_beam.udf import payload

@@ -14,7 +14,7 @@ import (
 )
 
 // rowsPerBatch is how many rows go into a batch by row.
-const rowsPerBatch = 2_000
+const rowsPerBatch = 20_000
 
 // ab are two BIGINT columns.
 var ab = pyflink.Schema{{Name: "a", Type: pyflink.BigInt}, {Name: "b", Type: pyflink.BigInt}}

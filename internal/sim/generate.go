@@ -171,12 +171,17 @@ func (g *generator) step(in *node, ops []op) *node {
 }
 
 // settles says whether a node after an unbounded input keeps panes settled: one
-// that puts out several elements of a key at a time has only a check after it.
+// that puts out several elements of a key and window at a time has only a check
+// after it. Windows assigned to an element in several windows are such: it is
+// as many elements.
 func settles(n *node) bool {
 	switch n.op {
 	case alter, expand, flatten:
 		return false
-	case assign, reshuffle:
+	case reshuffle:
+		return true
+	case assign:
+		n.end = n.in[0].w.kind == sliding
 		return true
 	}
 	n.end = true

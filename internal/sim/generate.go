@@ -212,7 +212,7 @@ func (g *generator) shape(n, in *node) bool {
 	drops := in.late && w.lateness < forever
 	switch n.op {
 	case assign:
-		n.w = g.anyWindowing(in.bounded)
+		n.w = g.anyWindowing(in.bounded, in.late)
 		n.times = in.times
 		return in.times || n.w.kind == global
 	case flatten:
@@ -284,11 +284,14 @@ func (g *generator) grouped(n *node, w *windowing) {
 }
 
 // anyWindowing makes up a windowing strategy, or takes one that is there.
-func (g *generator) anyWindowing(bounded bool) *windowing {
+func (g *generator) anyWindowing(bounded, late bool) *windowing {
 	// A bounded input does not wait for the clock, so it is chance who is first.
 	timeless := g.settled && bounded
+	// An element behind the output watermark does not hold it, and does not count
+	// in its pane's timestamp. How far the watermark is, other keys decide.
+	unstamped := g.settled && late
 	if g.rng.IntN(3) == 0 {
-		if w := g.strats[g.rng.IntN(len(g.strats))]; !w.merged && !(timeless && w.timed()) {
+		if w := g.strats[g.rng.IntN(len(g.strats))]; !w.merged && !(timeless && w.timed()) && !(unstamped && w.output != pipepb.OutputTime_END_OF_WINDOW) {
 			return w
 		}
 	}
@@ -312,6 +315,9 @@ func (g *generator) anyWindowing(bounded bool) *windowing {
 	}
 	if timeless && w.timed() {
 		w.trigger = "eow(count(2),count(1))"
+	}
+	if unstamped {
+		w.output = pipepb.OutputTime_END_OF_WINDOW
 	}
 	switch w.kind {
 	case fixed, sessions:

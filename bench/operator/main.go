@@ -37,7 +37,7 @@ var modes = []struct {
 	name string
 	run  func(context.Context, *settings) error
 }{
-	{"row", rowMode}, {"pandas", pandasMode}, {"flink", flinkMode},
+	{"row", rowMode}, {"byrow", byRowMode}, {"pandas", pandasMode}, {"flink", flinkMode},
 	{"ownrow", ownRowMode}, {"own", ownMode}, {"latency", latencyMode}, {"echo", echoMode},
 }
 
@@ -50,7 +50,7 @@ func main() {
 	flag.IntVar(&s.parallelism, "parallelism", 1, "parallelism of Flink's jobs")
 	flag.Int64Var(&s.bundle, "bundle", 10_000, "rows of a bundle in PyFlink's harness, Flink's too")
 	flag.IntVar(&s.bundles, "bundles", 2, "bundles at a time in a worker of PyFlink's harness")
-	list := flag.String("modes", "row,pandas,flink,ownrow,own,latency,echo", "what to measure")
+	list := flag.String("modes", "row,byrow,pandas,flink,ownrow,own,latency,echo", "what to measure")
 	flag.Parse()
 	s.modes = strings.Split(*list, ",")
 	slog.SetLogLoggerLevel(slog.LevelWarn)

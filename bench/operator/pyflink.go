@@ -107,23 +107,37 @@ func checkRows(from int64, data []byte) error {
 
 // pandasMode measures a vectorised add.
 func pandasMode(ctx context.Context, s *settings) error {
+	return s.arrowMode(ctx, "PyFlink harness, pandas", 4*s.rows, ab, add)
+}
+
+// byRowMode measures add by row, with the rows in Arrow batches.
+func byRowMode(ctx context.Context, s *settings) error {
+	number := pyflink.Type{Kind: pyflink.KindBigInt, NotNull: true}
+	in := pyflink.Schema{{Name: "a", Type: number}, {Name: "b", Type: number}}
+	f, err := pyflink.ByRow(in, add)
+	if err != nil {
+		return err
+	}
+	return s.arrowMode(ctx, "PyFlink harness, row in Arrow", s.rows, in, f)
+}
+
+func (s *settings) arrowMode(ctx context.Context, name string, rows int64, in pyflink.Schema, f pyflink.UDF) error {
 	pool, err := s.flinkPool()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	op, err := pool.Open(ctx, pyflink.Pandas(ab, ab[:1], add), operator.Limits{Bundles: s.bundles * s.workers, BundleElements: 16})
+	op, err := pool.Open(ctx, pyflink.Pandas(in, in[:1], f), operator.Limits{Bundles: s.bundles * s.workers, BundleElements: 16})
 	if err != nil {
 		return err
 	}
 	defer op.Close()
-	rows := 4 * s.rows
 	for range s.repeat + 1 {
 		m := start(rows)
 		if err := through(ctx, op, rows, 10_000, sendArrow, checkArrow); err != nil {
 			return err
 		}
-		m.report("PyFlink harness, pandas")
+		m.report(name)
 	}
 	return nil
 }

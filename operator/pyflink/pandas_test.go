@@ -55,6 +55,10 @@ func arrowType(t pyflink.Type) arr.DataType {
 
 // put appends a Go value to a builder.
 func put(b array.Builder, v any) {
+	if v == nil {
+		b.AppendNull()
+		return
+	}
 	switch b := b.(type) {
 	case *array.Int8Builder:
 		b.Append(v.(int8))
@@ -63,10 +67,6 @@ func put(b array.Builder, v any) {
 	case *array.Int32Builder:
 		b.Append(v.(int32))
 	case *array.Int64Builder:
-		if v == nil {
-			b.AppendNull()
-			return
-		}
 		b.Append(v.(int64))
 	case *array.Float32Builder:
 		b.Append(v.(float32))

@@ -63,12 +63,11 @@ typescript-runner() {
 }
 short-runners() { python-runner && go-runner && typescript-runner; }
 runners() { beside short-runners java-runner; }
-# The oldest versions of the SDKs that are supported; all else here runs with the newest.
+# The oldest version of the SDK that is supported; all else here runs with the newest. `make sdk-versions` does the others.
 oldest-python() { PYTHON_VERSIONS=2.60.0 scripts/sdk-versions.sh python; }
-oldest-java() { JAVA_VERSIONS=2.60.0 scripts/sdk-versions.sh java; }
-versions() { beside oldest-python oldest-java; }
 # Installed as users do, on the machine's own platform.
 release() { PLATFORMS="$(go env GOOS)/$(go env GOARCH)" scripts/dist.sh && scripts/release-check.sh; }
+release-and-oldest() { beside release oldest-python; }
 # Compiling all of Beam's Go tests takes too long here: this slice is the packages that ask most of a runner.
 go-slice() {
   scripts/setup-go.sh test/integration/primitives test/regression pkg/beam &&
@@ -79,7 +78,7 @@ xlang() {
   kit xlang --filter '^process::|^external::(java_state|python_state|fixed_windows|session_windows|side_input|streaming|rows_|values_of|tfrecord|counter)'
 }
 
-phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript runners java go-slice xlang versions release})
+phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript runners java go-slice xlang release-and-oldest})
 summary=""
 failed=0
 began=$SECONDS

@@ -36,7 +36,11 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	if !c.Durable {
 		tuneGC(shares.Heap)
 		spilled := func() (store.Store, error) {
-			return open(lsmstore.Options{Dir: filepath.Join(temp, "store"), NoLog: true})
+			dir := filepath.Join(temp, "store")
+			if err := os.RemoveAll(dir); err != nil { // of a try before: rows in it may be gone by now
+				return nil, err
+			}
+			return open(lsmstore.Options{Dir: dir, NoLog: true})
 		}
 		r.Store = store.NewSpill(shares.Store, spilled, func(err error) {
 			c.Log.Warn("state and timers need more memory than they should, and cannot go to disk", "err", err)

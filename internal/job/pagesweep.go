@@ -94,36 +94,23 @@ func (d *driver) sweepPages() {
 // in rows.
 func (d *driver) pageReaders() (blocks map[int][]commit.Block, bytes int64, ok bool) {
 	blocks = map[int][]commit.Block{}
-	for i := range d.r.stages {
-		if !d.r.readsPages(i) {
-			continue
-		}
-		if d.r.stages[i].plan.TimeSorted {
-			return nil, 0, false
-		}
-		blocks[i] = d.core.Input(i)
-		for _, b := range blocks[i] {
-			bytes += b.Bytes
-		}
-	}
-	return blocks, bytes, true
-}
-
-// readsPages says whether a stage reads a collection with large iterables.
-func (r *runner) readsPages(stage int) bool {
-	for _, s := range r.plan.Stages {
+	for _, s := range d.r.plan.Stages {
 		if s.Kind != plan.Group || !s.Group.Paged {
 			continue
 		}
-		for _, out := range s.Outputs {
-			for _, to := range out.Consumers {
-				if to.Stage == stage {
-					return true
+		for _, to := range s.Outputs[0].Consumers {
+			if d.r.plan.Stages[to.Stage].TimeSorted {
+				return nil, 0, false
+			}
+			if blocks[to.Stage] == nil {
+				blocks[to.Stage] = d.core.Input(to.Stage)
+				for _, b := range blocks[to.Stage] {
+					bytes += b.Bytes
 				}
 			}
 		}
 	}
-	return false
+	return blocks, bytes, true
 }
 
 // namedPages returns the pages that elements of the blocks name.

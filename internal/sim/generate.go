@@ -252,7 +252,6 @@ func (g *generator) shape(n, in *node) bool {
 		return !unmerged && !drops
 	case buffer:
 		n.lossy, n.pane = drops, ""
-
 		return !unmerged
 	case inOrder: // what is late could not be fed in order
 		n.lossy = in.late

@@ -107,34 +107,40 @@ func checkRows(from int64, data []byte) error {
 
 // pandasMode measures a vectorised add.
 func pandasMode(ctx context.Context, s *settings) error {
-	return s.arrowMode(ctx, "PyFlink harness, pandas", 4*s.rows, ab, add)
+	return s.arrowMode(ctx, "PyFlink harness, pandas", 4*s.rows, pyflink.Pandas(ab, ab[:1], add), sendArrow)
 }
 
 // byRowMode measures add by row, with the rows in Arrow batches.
 func byRowMode(ctx context.Context, s *settings) error {
-	number := pyflink.Type{Kind: pyflink.KindBigInt, NotNull: true}
-	in := pyflink.Schema{{Name: "a", Type: number}, {Name: "b", Type: number}}
-	f, err := pyflink.ByRow(in, add)
+	f, err := pyflink.ByRow(ab, ab[:1], add)
 	if err != nil {
 		return err
 	}
-	return s.arrowMode(ctx, "PyFlink harness, row in Arrow", s.rows, in, f)
+	return s.arrowMode(ctx, "PyFlink harness, row in Arrow", s.rows, f.Function, func(from, n int64) (operator.Batch, error) {
+		b, err := f.Batch(numbers(from, n))
+		if err != nil {
+			return operator.Batch{}, err
+		}
+		data, err := arrow.Encode(b)
+		return operator.Batch{Data: data, Elements: 1}, err
+	})
 }
 
-func (s *settings) arrowMode(ctx context.Context, name string, rows int64, in pyflink.Schema, f pyflink.UDF) error {
+func (s *settings) arrowMode(ctx context.Context, name string, rows int64, f operator.Function,
+	send func(from, n int64) (operator.Batch, error)) error {
 	pool, err := s.flinkPool()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	op, err := pool.Open(ctx, pyflink.Pandas(in, in[:1], f), operator.Limits{Bundles: s.bundles * s.workers, BundleElements: 16})
+	op, err := pool.Open(ctx, f, operator.Limits{Bundles: s.bundles * s.workers, BundleElements: 16})
 	if err != nil {
 		return err
 	}
 	defer op.Close()
 	for range s.repeat + 1 {
 		m := start(rows)
-		if err := through(ctx, op, rows, 10_000, sendArrow, checkArrow); err != nil {
+		if err := through(ctx, op, rows, 10_000, send, checkArrow); err != nil {
 			return err
 		}
 		m.report(name)

@@ -139,14 +139,23 @@ class ExpansionService:
           stdout=log,
           stderr=subprocess.STDOUT,
           start_new_session=True)
-    deadline = time.time() + SERVICE_START_S
-    while time.time() < deadline and self.process.poll() is None:
-      with contextlib.suppress(OSError):
-        socket.create_connection(('localhost', port), 1).close()
-        return
-      time.sleep(0.1)
+    try:
+      deadline = time.time() + SERVICE_START_S
+      while time.time() < deadline and self.process.poll() is None:
+        with contextlib.suppress(OSError):
+          socket.create_connection(('localhost', port), 1).close()
+          return
+        time.sleep(0.1)
+      sys.exit('the expansion service did not start, see ' + log_path)
+    except BaseException:
+      self.close()
+      raise
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
     self.close()
-    sys.exit('the expansion service did not start, see ' + log_path)
 
   def close(self):
     with contextlib.suppress(ProcessLookupError):
@@ -170,9 +179,10 @@ def in_process(case, endpoint, service, runner, timeout, log_path):
     status = 'pass' if child.wait(timeout) == 0 else 'fail'
   except subprocess.TimeoutExpired:
     status = 'timeout'
-  with contextlib.suppress(ProcessLookupError):
-    os.killpg(child.pid, signal.SIGKILL)
-  child.wait()
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
   with open(log_path, errors='replace') as f:
     text = f.read()
   lines = [l for l in text.splitlines() if l.strip()]
@@ -193,6 +203,8 @@ def main(argv):
   if args.only:
     with open(args.only) as f:
       only = f.read().splitlines()
+  # A kit that is stopped leaves no process behind: see the with and finally.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit('stopped'))
   logs = os.path.abspath(args.out) + '.logs'
   os.makedirs(logs, exist_ok=True)
   began, tests = time.time(), []
@@ -203,17 +215,17 @@ def main(argv):
     names = [c for c in cases if only is None or worker + '::' + c in only]
     if not names:
       continue
-    service = ExpansionService(worker, os.path.join(logs, worker + '-expansion.log'))
-    for case in names:
-      start = time.time()
-      status, reason, output = in_process(
-          case, args.endpoint, service.address, args.runner, args.timeout,
-          os.path.join(logs, '%s-%s.log' % (worker, case)))
-      name, seconds = worker + '::' + case, round(time.time() - start, 1)
-      tests.append(
-          dict(test=name, status=status, seconds=seconds, reason=reason, output=output))
-      print('%-8s %6.1fs  %s  %s' % (status, seconds, name, reason), flush=True)
-    service.close()
+    log = os.path.join(logs, worker + '-expansion.log')
+    with ExpansionService(worker, log) as service:
+      for case in names:
+        start = time.time()
+        status, reason, output = in_process(
+            case, args.endpoint, service.address, args.runner, args.timeout,
+            os.path.join(logs, '%s-%s.log' % (worker, case)))
+        name, seconds = worker + '::' + case, round(time.time() - start, 1)
+        tests.append(
+            dict(test=name, status=status, seconds=seconds, reason=reason, output=output))
+        print('%-8s %6.1fs  %s  %s' % (status, seconds, name, reason), flush=True)
   with open(args.out, 'w') as f:
     json.dump(
         {

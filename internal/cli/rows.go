@@ -43,6 +43,8 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 			return open(lsmstore.Options{Dir: dir, NoLog: true})
 		}
 		r.Store = store.NewSpill(shares.Store, spilled, func(err error) {
+			r.disk.Store(nil)
+			tuneGC(shares.Heap)
 			c.Log.Warn("state and timers need more memory than they should, and cannot go to disk", "err", err)
 		})
 		return r, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/engine/core"
 	"github.com/pharos-beam/pharos/internal/failpoint"
@@ -86,7 +87,8 @@ type (
 	progressed struct {
 		bundle uint64
 		ex     *execution
-		set    *monitoring.Set
+		infos  []*pipepb.MonitoringInfo // all that the worker told
+		set    *monitoring.Set          // what the job counts of it
 	}
 )
 
@@ -246,7 +248,7 @@ func (d *driver) handle(x any) {
 	case progressed:
 		if d.running[x.bundle] == x.ex { // else it counts, if at all, in what is committed
 			d.setLive(x.bundle, x.set)
-			x.ex.pace.progressed(x.set.Infos(), time.Now())
+			x.ex.pace.progressed(x.infos, time.Now())
 		}
 	case workerNotice:
 		d.workerNotice(x)

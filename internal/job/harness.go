@@ -70,7 +70,7 @@ func (a *attempt) harness(ctx context.Context, res *result) error {
 	if err := a.split.residuals(out.Response.GetResidualRoots()); err != nil {
 		return err
 	}
-	res.infos = out.Infos
+	res.infos = a.s.reported(out.Infos)
 	if out.Response.GetRequiresFinalization() {
 		a.record.Finalize = true
 		res.finalize = b.Finalize

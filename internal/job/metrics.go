@@ -2,11 +2,13 @@ package job
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // jobMetrics are the monitoring infos of a job. Committed are those of records
@@ -44,9 +46,17 @@ func (d *driver) poll() {
 			if infos == nil {
 				return
 			}
-			d.tell(progressed{id, ex, setOf(infos)})
+			d.tell(progressed{id, ex, infos, setOf(ex.attempt.s.reported(infos))})
 		}()
 	}
+}
+
+// reported are the infos that are about the pipeline. A harness measures the
+// ends of its channels to the runner, too: nobody who asks for metrics knows them.
+func (s *stage) reported(infos []*pipepb.MonitoringInfo) []*pipepb.MonitoringInfo {
+	return slices.DeleteFunc(slices.Clone(infos), func(mi *pipepb.MonitoringInfo) bool {
+		return s.plan.IsPort(mi.GetLabels()[urn.LabelPTransform])
+	})
 }
 
 // setOf collects infos; a malformed one is reported when its bundle commits.

@@ -125,7 +125,8 @@ func counted(infos []*pipepb.MonitoringInfo) int64 {
 }
 
 // What a bundle reports while it runs is attempted, and committed when its
-// record is; of an attempt that failed the attempted part remains.
+// record is; of an attempt that failed the attempted part remains. What it reports
+// of its channels is nobody's.
 func TestAttemptedAndCommittedMetrics(t *testing.T) {
 	var tries atomic.Int32
 	var mu sync.Mutex
@@ -141,6 +142,11 @@ func TestAttemptedAndCommittedMetrics(t *testing.T) {
 			return errors.New("not this time")
 		}
 		b.Response.MonitoringInfos = []*pipepb.MonitoringInfo{counter(7)}
+		for _, port := range append(b.Sinks, b.Sources...) {
+			b.Response.MonitoringInfos = append(b.Response.MonitoringInfos, &pipepb.MonitoringInfo{
+				Urn: urn.MetricTotalMsecs, Type: urn.TypeSumInt64, Payload: []byte{1}, Labels: map[string]string{urn.LabelPTransform: port},
+			})
+		}
 		return fakesdk.Echo(b)
 	}
 	s.other = func(req *fnpb.InstructionRequest) *fnpb.InstructionResponse {
@@ -173,5 +179,7 @@ func TestAttemptedAndCommittedMetrics(t *testing.T) {
 	}
 	if a, c := j.Metrics(); counted(a) != 12 || counted(c) != 7 {
 		t.Errorf("attempted %d, want 12; committed %d, want 7", counted(a), counted(c))
+	} else if len(a) != 1 || len(c) != 1 {
+		t.Errorf("attempted %v, committed %v: more than the pipeline's", a, c)
 	}
 }

@@ -66,12 +66,12 @@ func TestPanicsAreErrors(t *testing.T) {
 // committed.
 func TestLateProgress(t *testing.T) {
 	d := &driver{j: &Job{}, running: map[uint64]*execution{2: {}}}
-	d.handle(progressed{1, &execution{}, &monitoring.Set{}})
-	d.handle(progressed{2, &execution{}, &monitoring.Set{}}) // of an earlier attempt
+	d.handle(progressed{1, &execution{}, nil, &monitoring.Set{}})
+	d.handle(progressed{2, &execution{}, nil, &monitoring.Set{}}) // of an earlier attempt
 	if len(d.j.metrics.live) != 0 {
 		t.Errorf("%d live sets", len(d.j.metrics.live))
 	}
-	d.handle(progressed{2, d.running[2], &monitoring.Set{}})
+	d.handle(progressed{2, d.running[2], nil, &monitoring.Set{}})
 	if len(d.j.metrics.live) != 1 {
 		t.Errorf("%d live sets", len(d.j.metrics.live))
 	}

@@ -73,6 +73,6 @@ func (a *attempt) truncateRestrictions(ctx context.Context, res *result, left *o
 	if err != nil {
 		return err
 	}
-	res.infos = out.Infos
+	res.infos = a.s.reported(out.Infos)
 	return nil
 }

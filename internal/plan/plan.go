@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"slices"
+
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 )
@@ -96,6 +98,18 @@ type Stage struct {
 	// Why says, in a sentence each, why the stage starts here and was not
 	// fused with its producers.
 	Why []string
+}
+
+// IsPort says whether a transform of the stage's descriptors is an end of a data
+// channel.
+func (s *Stage) IsPort(transform string) bool {
+	if transform == "" {
+		return false
+	}
+	if t := s.Truncation; t != nil && (transform == t.InputPort || transform == t.OutputPort) {
+		return true
+	}
+	return transform == s.InputPort || slices.ContainsFunc(s.Outputs, func(o *Output) bool { return o.Port == transform })
 }
 
 // Output is a collection that leaves a stage.

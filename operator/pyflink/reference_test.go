@@ -307,6 +307,12 @@ func scalarCase(t *testing.T, s *suite, e *example) {
 // compareRows sends all rows through a function by row.
 func compareRows(t *testing.T, op *operator.Operator, in, out pyflink.Schema, e *example) {
 	t.Helper()
+	same(t, texts(callRows(t, op, in, out, e.input(in))), texts(e.output(out)))
+}
+
+// callRows sends a batch of rows and waits.
+func callRows(t *testing.T, op *operator.Operator, in, out pyflink.Schema, rows []pyflink.Row) []pyflink.Row {
+	t.Helper()
 	c, err := pyflink.NewRowCoder(in)
 	if err != nil {
 		t.Fatal(err)
@@ -315,12 +321,12 @@ func compareRows(t *testing.T, op *operator.Operator, in, out pyflink.Schema, e 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.Batch(e.input(in)...)
-	rows, err := r.Read(call(t, op, b, err))
+	b, err := c.Batch(rows...)
+	got, err := r.Read(call(t, op, b, err))
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, texts(rows), texts(e.output(out)))
+	return got
 }
 
 // allTypes are the columns of reference.py's TYPES.
@@ -349,15 +355,7 @@ func perColumn(e *example, s pyflink.Schema) []pyflink.UDF {
 // so here ours are too; TestRoundTrip has all their digits.
 func typesCase(t *testing.T, s *suite, e *example) {
 	op := s.open(t, pyflink.Scalar(allTypes, allTypes, perColumn(e, allTypes)...))
-	c, err := pyflink.NewRowCoder(allTypes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := c.Batch(e.input(allTypes)...)
-	rows, err := c.Read(call(t, op, b, err))
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := callRows(t, op, allTypes, allTypes, e.input(allTypes))
 	want := e.output(allTypes)
 	for _, r := range slices.Concat(rows, want) {
 		if at, ok := r.Fields[13].(time.Time); ok {

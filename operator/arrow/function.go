@@ -24,7 +24,7 @@ type Call struct {
 	// Pickle is a function that was pickled with cloudpickle.
 	Pickle []byte `json:"pickle,omitempty"`
 	// Args are the numbers of the columns; all columns when nil.
-	Args []int `json:"args,omitempty"`
+	Args []int `json:"args"`
 	// As is the name of the output column; the function's when empty.
 	As string `json:"as,omitempty"`
 }

@@ -2,6 +2,7 @@
 import atexit
 import concurrent.futures.thread  # before the end of this file, see there
 import logging
+import os
 import sys
 import threading
 import time
@@ -246,6 +247,11 @@ class PharosResult(runner.PipelineResult):
             self._ended.wait()
         except KeyboardInterrupt:
             self._abandon()
+
+
+# After a fork the jobs are the parent's: the threads that follow them are not in the child, which would wait for ever.
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_running.clear)
 
 
 def _wait_for_jobs() -> None:

@@ -167,11 +167,17 @@ class _Accumulators:
         self.changed[key] = accumulators
 
     def write(self):
+        # What is not answered when the bundle ends is not part of it, so all answers are waited for.
+        asked = []
         for key, accumulators in self.changed.items():
             state_key = self._state_key(key)
-            self.handler.clear(state_key)
-            self.handler.extend(state_key, self._coder, [pickle.dumps(accumulators, protocol=4)])
+            asked.append(self.handler.clear(state_key))
+            asked.append(self.handler.extend(state_key, self._coder, [pickle.dumps(accumulators, protocol=4)]))
         self.changed.clear()
+        for future in asked:
+            answer = future.get()
+            if answer.error:
+                raise RuntimeError(answer.error)
 
 
 class ArrowFunctionsOperation(operations.Operation):

@@ -35,12 +35,13 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	}
 	if !c.Durable {
 		tuneGC(shares.Heap)
+		failed := storeFailed(c.Log, "its jobs are lost")
 		spilled := func() (store.Store, error) {
 			dir := filepath.Join(temp, "store")
 			if err := os.RemoveAll(dir); err != nil { // of a try before: rows in it may be gone by now
 				return nil, err
 			}
-			return open(lsmstore.Options{Dir: dir, NoLog: true})
+			return open(lsmstore.Options{Dir: dir, NoLog: true, Failed: failed, Fatal: failed})
 		}
 		r.Store = store.NewSpill(shares.Store, spilled, func(err error) {
 			r.disk.Store(nil)
@@ -49,7 +50,7 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 		})
 		return r, nil
 	}
-	failed := storeFailed(c.Log)
+	failed := storeFailed(c.Log, "jobs go on when it is started again")
 	disk, err := open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Failed: failed, Fatal: failed})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -59,10 +60,11 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 }
 
 // storeFailed ends the process when the store cannot go on: better than to fail
-// jobs that have done nothing wrong and that can go on after a restart.
-func storeFailed(log *slog.Logger) func(error) {
+// jobs that have done nothing wrong and that can go on after a restart. jobs says
+// what becomes of them.
+func storeFailed(log *slog.Logger, jobs string) func(error) {
 	return func(err error) {
-		log.Error("the server ends because its store failed; jobs go on when it is started again", "err", err)
+		log.Error("the server ends because its store failed; "+jobs, "err", err)
 		os.Exit(exitFailed)
 	}
 }

@@ -3,7 +3,7 @@
 require("apache-beam"); // first: its modules need one another in this order
 const { JobMessage_MessageImportance, JobState_Enum } = require("apache-beam/proto/beam_job_api");
 const { PortableRunner } = require("apache-beam/runners/portable_runner/runner");
-const { LocalServer } = require("./server");
+const { SharedServer } = require("./server");
 const { fits, OWN } = require("./version");
 
 /** In every answer of a Pharos server (internal/server/jobserver/announce.go). */
@@ -12,21 +12,37 @@ const NO_REASON = "the runner gave no reason";
 
 /** The SDK's portable runner, with a server where none is named, and the reason of a job that failed. */
 class PharosRunner extends PortableRunner {
-  constructor(options) {
+  /**
+   * The SDK's runner keeps the first client that it made, and ends the server with any job. So where no server is named,
+   * each pipeline has a runner of its own, with its use of the server that they share.
+   * @param options {import("./index").PharosOptions}
+   * @param use one pipeline's, where no server is named
+   */
+  constructor(options, use) {
     const jobEndpoint = options.pharosEndpoint || options.jobEndpoint;
-    const server = jobEndpoint ? undefined : new LocalServer(options);
-    super({ environmentType: "LOOPBACK", ...options, ...(jobEndpoint && { jobEndpoint }) }, server);
-    this.server = server;
+    super({ environmentType: "LOOPBACK", ...options, ...(jobEndpoint && { jobEndpoint }) }, use);
+    this.use = use;
+    this.shared = jobEndpoint || use ? undefined : new SharedServer(options);
+  }
+
+  async getClient() {
+    if (!this.shared) return super.getClient();
+    if (!this.latest) throw new Error("the runner's server starts with its first pipeline");
+    return this.latest.getClient();
   }
 
   async runPipeline(pipeline, options) {
-    await this.getClient(); // starts the server; were there none, the SDK would leave its workers behind
+    if (this.shared) {
+      this.latest = new PharosRunner(this.defaultOptions, this.shared.use());
+      return this.latest.runPipeline(pipeline, options);
+    }
     let result;
     try {
+      await this.getClient(); // starts the server; were there none, the SDK would leave its workers behind
       await this.greet();
       result = await super.runPipeline(pipeline, options);
     } catch (e) {
-      await this.server?.stop();
+      await this.use?.stop();
       throw e;
     }
     result.said = this.lastError(result.jobId);

@@ -68,6 +68,7 @@ class LocalServer {
 
   /** Ends the server, and the jobs that it still has. */
   async stop() {
+    if (!this.process) return; // its start failed before that
     this.process.stdin.end();
     const kill = setTimeout(() => this.process.kill("SIGKILL"), STOP_LIMIT_MS);
     await this.ended;
@@ -75,4 +76,39 @@ class LocalServer {
   }
 }
 
-module.exports = { LocalServer };
+/** A server for the pipelines of one runner: it starts with the first, and ends when none has a use for it. */
+class SharedServer {
+  constructor(options) {
+    this.options = options;
+  }
+
+  /** One pipeline's use of the server, as the SDK starts and stops it. */
+  use() {
+    let server;
+    let stopped; // the SDK stops it once for each who sees the job's end
+    return {
+      start: () => (server ??= this.take()).endpoint, // the SDK starts it once for each who asks before it is up
+      stop: () => (stopped ??= this.release(server)),
+    };
+  }
+
+  take() {
+    const before = this.server;
+    if (!before?.users || before.how) {
+      const server = new LocalServer(this.options);
+      server.users = 0;
+      server.endpoint = Promise.resolve(before?.stopped).then(() => server.start()); // both may have one data folder
+      this.server = server;
+    }
+    this.server.users++;
+    return this.server;
+  }
+
+  async release(server) {
+    if (--server.users > 0) return;
+    server.stopped = server.stop();
+    await server.stopped;
+  }
+}
+
+module.exports = { SharedServer };

@@ -23,8 +23,9 @@ type rows struct {
 // up.
 func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) {
 	r := &rows{}
+	failed := storeFailed(c.Log, c.Durable)
 	open := func(o lsmstore.Options) (store.Store, error) {
-		o.MemoryBudget, o.Log = shares.Store, c.Log
+		o.MemoryBudget, o.Log, o.Fatal = shares.Store, c.Log, failed
 		disk, err := lsmstore.Open(o)
 		if err != nil {
 			return nil, err
@@ -35,13 +36,12 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	}
 	if !c.Durable {
 		tuneGC(shares.Heap)
-		failed := storeFailed(c.Log, "its jobs are lost")
 		spilled := func() (store.Store, error) {
 			dir := filepath.Join(temp, "store")
 			if err := os.RemoveAll(dir); err != nil { // of a try before: rows in it may be gone by now
 				return nil, err
 			}
-			return open(lsmstore.Options{Dir: dir, NoLog: true, Failed: failed, Fatal: failed})
+			return open(lsmstore.Options{Dir: dir, NoLog: true})
 		}
 		r.Store = store.NewSpill(shares.Store, spilled, func(err error) {
 			r.disk.Store(nil)
@@ -50,8 +50,7 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 		})
 		return r, nil
 	}
-	failed := storeFailed(c.Log, "jobs go on when it is started again")
-	disk, err := open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Failed: failed, Fatal: failed})
+	disk, err := open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Failed: failed})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -59,10 +58,13 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	return r, nil
 }
 
-// storeFailed ends the process when the store cannot go on: better than to fail
-// jobs that have done nothing wrong and that can go on after a restart. jobs says
-// what becomes of them.
-func storeFailed(log *slog.Logger, jobs string) func(error) {
+// storeFailed ends the process when a store cannot go on. Durable jobs, which have
+// done nothing wrong, then go on after a restart; others have lost their rows.
+func storeFailed(log *slog.Logger, durable bool) func(error) {
+	jobs := "its jobs are lost"
+	if durable {
+		jobs = "jobs go on when it is started again"
+	}
 	return func(err error) {
 		log.Error("the server ends because its store failed; "+jobs, "err", err)
 		os.Exit(exitFailed)

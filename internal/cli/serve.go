@@ -65,7 +65,9 @@ func LocalEngine(c EngineConfig) (*Engine, error) {
 	var swept sync.WaitGroup
 	swept.Go(func() { sweep(containers, c.Log) })
 	scratch := func() (store.Store, error) {
-		return lsmstore.Open(lsmstore.Options{Dir: filepath.Join(temp, "rows"), MemoryBudget: shares.SideRows(), Scratch: true, Log: c.Log})
+		return lsmstore.Open(lsmstore.Options{
+			Dir: filepath.Join(temp, "rows"), MemoryBudget: shares.SideRows(), Scratch: true, Log: c.Log, Fatal: storeFailed(c.Log, c.Durable),
+		})
 	}
 	m := job.NewManager(job.Options{
 		Log: c.Log, Store: kv, Spool: blocks, FnAPI: workers, Endpoint: c.Endpoint, Artifacts: c.Artifacts,

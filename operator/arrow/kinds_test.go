@@ -50,6 +50,10 @@ def picky(a, b):
     return a
 
 @udf.scalar(returns='int64')
+def seven():
+    return 7
+
+@udf.scalar(returns='int64')
 def exits(a, b):
     os._exit(3)
 `
@@ -80,6 +84,32 @@ func texts(b arr.RecordBatch) []string {
 	return rows
 }
 
+// What a worker keeps for many keys is in the state of the bundle that it belongs
+// to, as one that reads it anew for each bundle sees.
+func TestRunningKeepsManyKeys(t *testing.T) {
+	op, ctx := open(t, operatortest.Pool(t, operator.PoolOptions{StateCache: -1}),
+		arrow.Running([]int{0}, arrow.Call{Function: "Sum", Source: kinds, Args: []int{0}}))
+	const keys = 5000
+	for round := range int64(3) {
+		out, err := op.Call(ctx, numbers(0, keys))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.NumRows() != keys {
+			t.Fatalf("%d keys, want %d", out.NumRows(), keys)
+		}
+		key, sum := out.Column(0).(*array.Int64), out.Column(1).(*array.Int64)
+		for i := range int(out.NumRows()) {
+			if k := key.Value(i); sum.Value(i) != (round+1)*k {
+				t.Fatalf("round %d: the sum of key %d is %d", round, k, sum.Value(i))
+			}
+		}
+		if err := op.Checkpoint(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	said := make(chan struct{})
 	var once sync.Once
@@ -99,9 +129,10 @@ func TestKinds(t *testing.T) {
 		"table": {arrow.Function(call("repeat")), [][]string{
 			{"1 1 x0", "2 2 x0", "2 2 x1"}, {"0 4 x0", "1 5 x0", "1 5 x1", "3 7 x0"},
 		}},
-		"aggregate": {arrow.Aggregate(nil, call("Sum", 0)), [][]string{{"6"}, {"22"}}},
-		"running":   {arrow.Running(nil, call("Sum", 0)), [][]string{{"6"}, {"28"}}},
-		"by key":    {arrow.Running([]int{1}, call("Sum", 0)), [][]string{{"(null) 0", "2 1", "4 2", "6 3"}, {"8 4", "10 5", "12 6", "14 7"}}},
+		"no arguments": {arrow.Function(arrow.Call{Function: "seven", Source: kinds, Args: []int{}}), [][]string{{"7", "7", "7", "7"}}},
+		"aggregate":    {arrow.Aggregate(nil, call("Sum", 0)), [][]string{{"6"}, {"22"}}},
+		"running":      {arrow.Running(nil, call("Sum", 0)), [][]string{{"6"}, {"28"}}},
+		"by key":       {arrow.Running([]int{1}, call("Sum", 0)), [][]string{{"(null) 0", "2 1", "4 2", "6 3"}, {"8 4", "10 5", "12 6", "14 7"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			op, ctx := open(t, p, c.f)

@@ -294,3 +294,26 @@ def test_fork_leaves_the_server_to_the_parent():
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
     assert out == '0 True\n'
     assert shared.alive()
+
+
+FORKS = '''
+import multiprocessing
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+def child():
+    pass
+
+def forks(x):
+    p = multiprocessing.get_context('fork').Process(target=child)
+    p.start()
+    p.join()
+    print('child', p.exitcode)
+
+with beam.Pipeline(options=PipelineOptions(['--runner=pharos_beam.PharosRunner'])) as p:
+    p | beam.Create([1]) | beam.Map(forks)
+'''
+
+
+def test_child_does_not_wait_for_the_jobs_of_its_parent(program):
+    assert program(FORKS).end()[0] == 'child 0\n'

@@ -36,8 +36,11 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	}
 	if !c.Durable {
 		tuneGC(shares.Heap)
-		spilled := func() (store.Store, error) {
+		spilled := func(bytes int64) (store.Store, error) {
 			dir := filepath.Join(temp, "store")
+			if err := hasRoom(temp, roomFactor*bytes); err != nil {
+				return nil, err
+			}
 			if err := os.RemoveAll(dir); err != nil { // of a try before: rows in it may be gone by now
 				return nil, err
 			}
@@ -69,4 +72,17 @@ func storeFailed(log *slog.Logger, durable bool) func(error) {
 		log.Error("the server ends because its store failed; "+jobs, "err", err)
 		os.Exit(exitFailed)
 	}
+}
+
+// roomFactor is how many times the bytes of the rows must be free before they move
+// to disk: they grow further, and are written again as files are merged.
+const roomFactor = 2
+
+// hasRoom says whether so many bytes are free in the file system of a folder; also
+// if that cannot be known.
+func hasRoom(dir string, bytes int64) error {
+	if free, err := lsmstore.Free(dir); err == nil && free < bytes {
+		return fmt.Errorf("%s has room for %d bytes only, not for %d", dir, free, bytes)
+	}
+	return nil
 }

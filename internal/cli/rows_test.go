@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pharos-beam/pharos/internal/memory"
@@ -55,5 +56,15 @@ func TestRowsMoveToAnEmptyFolder(t *testing.T) {
 	}
 	if found != n {
 		t.Errorf("%d rows, want %d", found, n)
+	}
+}
+
+func TestHasRoom(t *testing.T) {
+	dir := t.TempDir()
+	if err := hasRoom(dir, 1); err != nil {
+		t.Error(err)
+	}
+	if err := hasRoom(dir, 1<<62); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v, want no room", err)
 	}
 }

@@ -33,6 +33,9 @@ type blocks struct {
 	// to be removed.
 	pins    int
 	dropped []uint64
+	// held are blocks that are about to be read, and whether they have been
+	// dropped since.
+	held map[uint64]bool
 	// aliases are blocks by the names that elements have for them, which come
 	// from a snapshot.
 	aliases map[uint64]uint64
@@ -44,7 +47,7 @@ func newBlocks(s *spool.Spool, size int) *blocks {
 	if size <= 0 {
 		size = blockBytes
 	}
-	return &blocks{spool: s, bytes: size, live: map[uint64]*arrival{}}
+	return &blocks{spool: s, bytes: size, live: map[uint64]*arrival{}, held: map[uint64]bool{}}
 }
 
 // put stores a block. order says when its elements came, nil if that does not
@@ -110,15 +113,54 @@ func (b *blocks) drop(ids ...uint64) {
 	b.remove(ids)
 }
 
-// remove drops blocks from the spool, as soon as there are no pins.
+// remove drops blocks from the spool, as soon as there are no pins and they are
+// not held.
 func (b *blocks) remove(ids []uint64) {
 	b.mu.Lock()
+	if len(b.held) > 0 {
+		ids = b.dropHeld(ids)
+	}
 	if b.pins > 0 {
 		b.dropped = append(b.dropped, ids...)
 		ids = nil
 	}
 	b.mu.Unlock()
 	b.spool.Drop(ids...)
+}
+
+// dropHeld notes which blocks wait to be let go, and returns the others.
+func (b *blocks) dropHeld(ids []uint64) (others []uint64) {
+	for _, id := range ids {
+		if _, ok := b.held[id]; ok {
+			b.held[id] = true
+		} else {
+			others = append(others, id)
+		}
+	}
+	return others
+}
+
+// hold keeps blocks until they are let go. They are not held yet.
+func (b *blocks) hold(list []commit.Block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, x := range list {
+		b.held[x.ID] = false
+	}
+}
+
+// letGo ends what hold began, for those that are still held.
+func (b *blocks) letGo(list []commit.Block) {
+	var ids []uint64
+	b.mu.Lock()
+	for _, x := range list {
+		if b.held[x.ID] {
+			ids = append(ids, x.ID)
+		}
+		delete(b.held, x.ID)
+	}
+	b.mu.Unlock()
+	b.remove(ids)
 }
 
 // pin keeps the blocks that are there, until unpin.

@@ -128,9 +128,11 @@ func (d *driver) cutMade(c *cut) {
 	d.wg.Add(1)
 	go func() {
 		defer d.wg.Done()
-		err := d.j.writeCut(d.ctx, c)
-		d.r.blocks.unpin()
-		d.tell(cutWritten{c, err})
+		x := cutWritten{cut: c}
+		defer func() { d.tell(x) }()
+		defer d.r.blocks.unpin()
+		defer d.r.guard(&x.err)
+		x.err = d.j.writeCut(d.ctx, c)
 	}()
 }
 

@@ -73,20 +73,33 @@ func (d *driver) sweepPages() {
 		known = append(known, id)
 	}
 	k.looking = true
-	d.r.blocks.pin() // what is in flight now may be dropped meanwhile
+	for _, list := range blocks {
+		d.r.blocks.hold(list) // what is in flight now may be dropped meanwhile
+	}
 	d.wg.Add(1)
 	go func() {
 		defer d.wg.Done()
-		named, err := d.r.namedPages(d.ctx, blocks)
-		d.r.blocks.unpin()
-		x := pagesFound{err: err}
-		for _, id := range known {
-			if !named[id] {
-				x.gone = append(x.gone, id)
-			}
-		}
-		d.tell(x)
+		d.tell(d.r.lookThrough(d.ctx, blocks, known))
 	}()
+}
+
+// lookThrough finds the known pages that no element of the blocks names. The
+// blocks are held, and let go.
+func (r *runner) lookThrough(ctx context.Context, blocks map[int][]commit.Block, known []uint64) (x pagesFound) {
+	defer func() {
+		for _, list := range blocks {
+			r.blocks.letGo(list)
+		}
+	}()
+	defer r.guard(&x.err)
+	named, err := r.namedPages(ctx, blocks)
+	x.err = err
+	for _, id := range known {
+		if !named[id] {
+			x.gone = append(x.gone, id)
+		}
+	}
+	return x
 }
 
 // pageReaders returns the blocks that may name pages, by the stage that they are
@@ -123,6 +136,7 @@ func (r *runner) namedPages(ctx context.Context, blocks map[int][]commit.Block) 
 				return nil, err
 			}
 			data, err := r.blocks.get(b.ID)
+			r.blocks.letGo([]commit.Block{b})
 			if err != nil {
 				return nil, err
 			}

@@ -64,7 +64,7 @@ func (w *world) carryOver() error {
 
 // keep makes a store and a spool.
 func (w *world) keep() (err error) {
-	elsewhere := func() (store.Store, error) { return store.NewMem(), nil }
+	elsewhere := func(int64) (store.Store, error) { return store.NewMem(), nil }
 	w.store = store.NewSpill(w.cfg.rowMemory, elsewhere, func(error) {})
 	w.spool, err = spool.Open(spool.Options{Dir: w.dir, MemoryBudget: w.cfg.spoolMemory})
 	return err

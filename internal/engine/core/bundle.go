@@ -32,6 +32,7 @@ type bundle struct {
 	truncates, truncated bool
 	record               *commit.Record
 	mark                 timestamp.Time // input watermark of the attempt
+	procDue              int64          // processing time up to which timers of the attempt are due
 	started              int64          // when the attempt was; like the next two, by the wall's clock
 	splitAt              int64          // when it may be split (again)
 	retryAt              int64
@@ -75,7 +76,7 @@ func (c *Core) attempt(b *bundle) {
 	b.started = c.wall
 	b.splitAt = c.wall + c.cfg.IdleSplitMS<<b.tries
 	c.running[b.stage.plan.Environment]++
-	b.mark = c.marks.Input(b.stage.plan.Index)
+	b.mark, b.procDue = c.marks.Input(b.stage.plan.Index), c.procDue(b.stage)
 	e := StartBundle{
 		Bundle:    b.id,
 		Attempt:   b.attempt,
@@ -83,7 +84,7 @@ func (c *Core) attempt(b *bundle) {
 		Watermark: b.mark,
 		Output:    c.marks.Output(watermark.Source{Stage: b.stage.plan.Index}),
 		NowMS:     c.now,
-		ProcDueMS: c.procDue(b.stage),
+		ProcDueMS: b.procDue,
 		SyncNowMS: c.now,
 		Event:     b.event,
 		Truncate:  b.truncates,
@@ -116,7 +117,9 @@ func (c *Core) finished(r *commit.Record) {
 	c.running[b.stage.plan.Environment]--
 	b.state = committing
 	b.record = r
-	b.stage.observe(b.elements, c.wall-b.started)
+	if work, known := b.work(); known {
+		b.stage.observe(work, c.wall-b.started)
+	}
 	switch b.stage.plan.Kind {
 	case plan.Impulse:
 		b.stage.fired = true
@@ -125,6 +128,28 @@ func (c *Core) finished(r *commit.Record) {
 	}
 	c.queue(b)
 	c.commit(r)
+}
+
+// fires says whether timers of a shard were due when the attempt began.
+func (b *bundle) fires(shard int) bool {
+	sh := &b.stage.shards[shard]
+	return sh.nextEvent <= b.mark || sh.nextProc <= b.procDue
+}
+
+// work is how many elements a bundle has gone through: with windows that fire,
+// also those that they hold. It is not known how much other timers do.
+func (b *bundle) work() (elements int64, known bool) {
+	elements = b.elements
+	for _, shard := range b.shards {
+		if !b.stage.plan.Keyed || !b.fires(shard) {
+			continue
+		}
+		if b.stage.plan.Kind != plan.Group {
+			return 0, false
+		}
+		elements += b.stage.shards[shard].grouped.elements
+	}
+	return elements, true
 }
 
 // failed: an attempt failed. The bundle keeps its leases and is tried again,

@@ -437,4 +437,15 @@ func TestBundlesAdaptToTheirDuration(t *testing.T) {
 	if n := c.bundleElements(s); n < 1 || n > 10 {
 		t.Errorf("at a minute an element: %d elements, want a few", n)
 	}
+	for range 10 {
+		s.observe(c.bundleElements(s), 1) // those that came after take no time
+	}
+	if n := c.bundleElements(s); n < 500 {
+		t.Errorf("at a millisecond an element or less: %d elements, want many", n)
+	}
+	pace := s.pace
+	s.observe(1, 50)
+	if s.pace != pace {
+		t.Errorf("a short bundle makes the pace %v, was %v", s.pace, pace)
+	}
 }

@@ -158,7 +158,7 @@ func (c *Core) fill(s *stage, shard int, r *room) (n int, full bool) {
 }
 
 // group counts what a bundle has brought to a shard of a GroupByKey and what it
-// has fired: as if a timer always fired all there is. A restart forgets it. It
+// has fired: as if a timer always fired all there was. A restart forgets it. It
 // is for dividing up work, not for what is right.
 func (s *stage) group(shard int, items []item, fired bool) {
 	if s.plan.Kind != plan.Group {

@@ -64,3 +64,53 @@ func TestFiringIsDivided(t *testing.T) {
 		t.Errorf("got %v, want two bundles of two shards", c.effects)
 	}
 }
+
+// Windows that have fired, at an event time or at a processing time, hold
+// nothing any more, and what they held counts for the pace.
+func TestFiringTakesWhatWasGrouped(t *testing.T) {
+	coll := &plan.Collection{ID: "c"}
+	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.Group, Keyed: true, Input: coll}}}, Config{Shards: 1, RunnerSlots: 1})
+	s := c.stages[0]
+	for name, due := range map[string]func(sh *shard){
+		"event time":      func(sh *shard) { sh.nextEvent = c.marks.Input(0) },
+		"processing time": func(sh *shard) { sh.nextProc = c.now },
+	} {
+		s.pace = 0
+		s.group(0, []item{{Block: commit.Block{Count: 5000, Bytes: 1 << 20}}}, false)
+		due(&s.shards[0])
+		c.effects = nil
+		c.scheduleKeyed(s)
+		b := c.effects[0].(StartBundle)
+		c.wall += 1000
+		c.finished(&commit.Record{Bundle: b.Bundle, Attempt: b.Attempt, Shards: []commit.Shard{{NextEvent: commit.None, NextProc: never, Hold: commit.None}}})
+		if s.pace != 5 {
+			t.Errorf("%s: a pace of %v, want 5 elements in a millisecond", name, s.pace)
+		}
+		c.durable(b.Bundle)
+		if got := s.shards[0].grouped; got != (amount{}) {
+			t.Errorf("%s: %v are left", name, got)
+		}
+	}
+}
+
+// It is not known how much a stateful function does when timers fire.
+func TestTimersSayNothingOfThePace(t *testing.T) {
+	coll := &plan.Collection{ID: "c"}
+	c := New(&plan.Plan{Stages: []*plan.Stage{{Kind: plan.SDK, Keyed: true, Environment: "e", Input: coll}}}, Config{Shards: 1})
+	s := c.stages[0]
+	for _, timers := range []bool{true, false} {
+		s.push(item{Block: commit.Block{Count: 10}})
+		if timers {
+			s.shards[0].nextProc = c.now
+		}
+		c.effects = nil
+		c.scheduleKeyed(s)
+		b := c.effects[0].(StartBundle)
+		c.wall += 1000
+		c.finished(&commit.Record{Bundle: b.Bundle, Attempt: b.Attempt, Shards: []commit.Shard{{NextEvent: commit.None, NextProc: never, Hold: commit.None}}})
+		c.durable(b.Bundle)
+		if known := s.pace > 0; known == timers {
+			t.Errorf("timers %v: a pace of %v", timers, s.pace)
+		}
+	}
+}

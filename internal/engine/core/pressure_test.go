@@ -53,3 +53,24 @@ func TestStagesWaitForCrowdedConsumers(t *testing.T) {
 		t.Errorf("bundles of stages %v start, want one of the second", got)
 	}
 }
+
+// What a consumer cannot process yet is not waited for.
+func TestRestingInputDoesNotCrowd(t *testing.T) {
+	coll := &plan.Collection{ID: "c"}
+	c := New(&plan.Plan{Stages: []*plan.Stage{
+		{Index: 0, Name: "read", Kind: plan.SDK, Environment: "e", Input: coll,
+			Outputs: []*plan.Output{{Collection: coll, Consumers: []plan.Consumer{{Stage: 1, Side: -1}}}}},
+		{Index: 1, Name: "poll", Kind: plan.SDK, Environment: "f", Input: coll},
+	}}, Config{QueueBytes: 10})
+	poll := c.stages[1]
+	poll.inflight = 1
+	for range 3 {
+		poll.push(item{Stage: 1, Block: commit.Block{Count: 1, Bytes: 8}, ReadyMS: 100})
+	}
+	if c.crowded(c.stages[0]) != nil {
+		t.Error("waits for input that rests")
+	}
+	if c.now = 100; c.crowded(c.stages[0]) != poll {
+		t.Error("does not wait for input that may be processed")
+	}
+}

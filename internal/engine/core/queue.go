@@ -107,7 +107,7 @@ func (c *Core) Input(stage int) (blocks []commit.Block) {
 func (c *Core) apply(b *bundle) {
 	r, s := b.record, b.stage
 	for i, sh := range b.shards {
-		s.group(sh, b.items[i], s.shards[sh].nextEvent <= b.mark)
+		s.group(sh, b.items[i], b.fires(sh))
 	}
 	for _, sh := range r.Shards {
 		t := &s.shards[sh.Shard]

@@ -90,15 +90,20 @@ func newStage(p *plan.Stage, shards int, windowings map[string]*window.Strategy)
 }
 
 // paceFromMS is the duration from which a bundle says something about the pace
-// of its stage: below, it is mostly the cost of a bundle.
+// of its stage: below, it is mostly the cost of a bundle. A short one still says
+// that the pace is at least its own; else one slow bundle might make those after
+// it so small that nothing is learnt any more.
 const paceFromMS = 100
 
 // observe notes how long a bundle took, recent ones counting half.
 func (s *stage) observe(elements, ms int64) {
-	if ms < paceFromMS || elements == 0 {
+	if elements == 0 {
 		return
 	}
-	pace := float64(elements) / float64(ms)
+	pace := float64(elements) / float64(max(ms, 1))
+	if ms < paceFromMS && (s.pace == 0 || pace <= s.pace) {
+		return
+	}
 	if s.pace > 0 {
 		pace = (s.pace + pace) / 2
 	}

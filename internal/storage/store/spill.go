@@ -10,7 +10,7 @@ import (
 // all move to another one, and stay there. It need not survive the process.
 type Spill struct {
 	limit int64
-	open  func() (Store, error)
+	open  func(bytes int64) (Store, error)
 	tell  func(error)
 
 	// mu is held for writing while rows move, else for reading.
@@ -20,9 +20,10 @@ type Spill struct {
 }
 
 // NewSpill returns an empty store that keeps limit bytes in memory. open opens
-// the other one, which belongs to it from then on; tell hears why that failed.
-// The rows then stay in memory until there are twice as many.
-func NewSpill(limit int64, open func() (Store, error), tell func(error)) *Spill {
+// the other one for so many bytes of rows, and more later; it belongs to the store
+// from then on. tell hears why that failed. The rows then stay in memory until
+// there are twice as many.
+func NewSpill(limit int64, open func(bytes int64) (Store, error), tell func(error)) *Spill {
 	m := newMem()
 	return &Spill{limit: limit, open: open, tell: tell, rows: m, mem: m}
 }
@@ -56,7 +57,7 @@ func (s *Spill) move() {
 	if !s.grown() {
 		return // another has been here
 	}
-	to, err := s.open()
+	to, err := s.open(s.mem.Bytes())
 	if err == nil {
 		if err = copyRows(s.mem, to); err != nil {
 			to.Close()

@@ -17,7 +17,7 @@ func TestSpill(t *testing.T) {
 	for _, limit := range []int64{0, 100, 300, 1 << 30} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			storetest.Run(t, func() store.Store {
-				return store.NewSpill(limit, func() (store.Store, error) { return store.NewMem(), nil }, func(err error) { t.Error(err) })
+				return store.NewSpill(limit, func(int64) (store.Store, error) { return store.NewMem(), nil }, func(err error) { t.Error(err) })
 			})
 		})
 	}
@@ -27,8 +27,11 @@ func TestSpill(t *testing.T) {
 // before stays; if there is nowhere to move to, rows stay where they are.
 func TestSpillMoves(t *testing.T) {
 	refuse, opened, told := true, 0, 0
-	s := store.NewSpill(10_000, func() (store.Store, error) {
+	s := store.NewSpill(10_000, func(bytes int64) (store.Store, error) {
 		opened++
+		if bytes <= 10_000 {
+			t.Errorf("moves %d bytes", bytes)
+		}
 		if refuse {
 			return nil, errors.New("no room")
 		}

@@ -1,4 +1,8 @@
 package lsmstore
 
-// FlushDelay is for tests outside of the package.
-var FlushDelay = &flushDelay
+// These are for tests outside of the package.
+var (
+	FlushDelay = &flushDelay
+	RoomWait   = &roomWait
+	RoomPause  = &roomPause
+)

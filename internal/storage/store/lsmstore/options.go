@@ -20,7 +20,8 @@ type Options struct {
 	// MemoryBudget is about how many bytes of memory the store may take; 0 is
 	// DefaultMemory, and less than MinMemory counts as that.
 	MemoryBudget int64
-	// NoLog: what is in the store need not survive the process.
+	// NoLog: what is in the store need not survive the process. Such a store waits
+	// up to a minute when the disk is full.
 	NoLog bool
 	// Scratch: it has no log, and is taken to be written at once and read later:
 	// files are merged less often.
@@ -107,6 +108,9 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	if s.noLog {
+		o.FS = s.waitsForRoom(o.FS, o.FS.PathDir(o.Dir), memTable)
+	}
 	po := &pebble.Options{
 		FS:                          logFS{o.FS, s},
 		ReadOnly:                    o.ReadOnly,
@@ -147,6 +151,7 @@ func (s *Store) backgroundFailed(err error) {
 func (s *Store) backgroundEnded(err error) {
 	if err == nil {
 		s.retries.Store(0)
+		s.fullSince.Store(0)
 	}
 }
 

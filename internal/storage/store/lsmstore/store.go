@@ -29,6 +29,12 @@ type Store struct {
 	opened atomic.Bool
 	// retries counts failures in the background since the last success.
 	retries atomic.Int32
+	// fullSince is when the disk was found to be full since then, in nanoseconds;
+	// 0 if it was not.
+	fullSince atomic.Int64
+	// closing ends the waiting for room.
+	closing   chan struct{}
+	closeOnce sync.Once
 
 	// writing is a lock, held while a batch is handed to pebble, but not while
 	// it is synced. Pebble may panic with its own locks held; nobody may then
@@ -48,7 +54,7 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store in a directory, which is created if need be.
 func Open(o Options) (*Store, error) {
-	s := &Store{log: o.Log, fatal: o.Fatal, tell: o.Failed, noLog: o.NoLog || o.Scratch, writing: make(chan struct{}, 1)}
+	s := &Store{log: o.Log, fatal: o.Fatal, tell: o.Failed, noLog: o.NoLog || o.Scratch, writing: make(chan struct{}, 1), closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -224,6 +230,7 @@ func (s *Store) beyond(ops []keyspace.Op) (last []byte, err error) {
 // Close implements store.Store. A store that has failed is left as it is: what
 // pebble would write now is worth nothing.
 func (s *Store) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) }) // before the lock: Apply may wait for room
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.usable()

@@ -31,23 +31,26 @@ var runningPoints = []failpoint.Name{
 // roundPoints come in a round. Those of snapshots come in the snapshot drill.
 var roundPoints = append(slices.Clone(runningPoints), failpoint.Seal, failpoint.Sealed)
 
-// failpoints chooses failpoints: each before any a second time.
+// failpoints chooses failpoints.
 type failpoints struct {
-	rng   *rand.Rand
-	names []failpoint.Name
-	next  int
+	rng    *rand.Rand
+	deaths func(name string) int // at a failpoint, so far
+	names  []failpoint.Name
+	chosen map[failpoint.Name]int
 }
 
-func newFailpoints(rng *rand.Rand) *failpoints {
-	f := &failpoints{rng: rng, names: slices.Clone(runningPoints)}
+func newFailpoints(rng *rand.Rand, deaths func(string) int) *failpoints {
+	f := &failpoints{rng: rng, deaths: deaths, names: slices.Clone(runningPoints), chosen: map[failpoint.Name]int{}}
 	rng.Shuffle(len(f.names), func(i, j int) { f.names[i], f.names[j] = f.names[j], f.names[i] })
 	return f
 }
 
-// any is a failpoint that comes while jobs run.
+// any is a failpoint that comes while jobs run: each before any a second time, and then one that did not come in time
+// three times as soon as one that did.
 func (f *failpoints) any() string {
-	name := f.names[f.next%len(f.names)]
-	f.next++
+	had := func(n failpoint.Name) int { return f.chosen[n] + 2*f.deaths(string(n)) }
+	name := slices.MinFunc(f.names, func(a, b failpoint.Name) int { return cmp.Compare(had(a), had(b)) })
+	f.chosen[name]++
 	switch name {
 	case failpoint.Recover, failpoint.EntryWrite, failpoint.EntryWritten, failpoint.Recovered:
 		return fmt.Sprintf("%s:1", name)

@@ -27,7 +27,7 @@ type suite struct {
 
 func newSuite(c config, dir string) (*suite, error) {
 	s := &suite{c: c, dir: dir, report: newReport(c), rng: rand.New(rand.NewPCG(c.seed, 0))}
-	s.points = newFailpoints(s.rng)
+	s.points = newFailpoints(s.rng, s.report.killsOf)
 	var err error
 	s.r, err = newRunner(c.pharos, filepath.Join(dir, "data"), filepath.Join(dir, "runner.log"), s.report)
 	if err != nil {

@@ -35,8 +35,9 @@
 // # Invariants
 //
 //   - Every batch that Send took is answered once, with a result or an error.
-//   - What is in memory is bounded by [Limits]: a Send that would exceed them
-//     waits until results have been received.
+//   - Memory is bounded by [Limits]: a Send waits while the input and the results
+//     that are on their way exceed them, until results have been received. What
+//     was sent before that is still answered, however large its output.
 //   - The bytes of a batch are not copied, and must not change until its result
 //     has been received.
 //   - No worker outlives its pool, nor this process, however that ends.

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -72,6 +73,9 @@ type Pool struct {
 // NewPool returns a pool that starts workers when they are needed. The caller
 // must Close it.
 func NewPool(e Environment, o PoolOptions) (*Pool, error) {
+	if o.Workers < 0 {
+		return nil, fmt.Errorf("a pool of %d workers", o.Workers)
+	}
 	orElse(&o.Workers, 1)
 	if o.StateCache == 0 {
 		o.StateCache = defaultStateCache
@@ -169,7 +173,7 @@ func (p *Pool) Open(ctx context.Context, f Function, l Limits) (*Operator, error
 
 // OpenState is like Open for a function that keeps its state and timers in b.
 func (p *Pool) OpenState(ctx context.Context, f Function, l Limits, b Backend) (*Operator, error) {
-	if err := f.check(); err != nil {
+	if err := errors.Join(f.check(), l.check()); err != nil {
 		return nil, err
 	}
 	d, err := describe("f"+strconv.FormatInt(p.opened.Add(1), 10), &f)

@@ -22,7 +22,7 @@ const timersPerBundle = 1000
 // it has succeeded, all at once.
 type transactor struct {
 	*lane
-	ahead *flight // a mark that ended the bundle before it
+	ahead *flight // a mark or a checkpoint that ended the bundle before it
 	token [16]byte
 	// uncached says that workers get no cache token.
 	uncached atomic.Bool
@@ -59,6 +59,8 @@ func (t *transactor) run() {
 			return
 		case t.op.Err() != nil:
 			t.op.answer(f, t.op.Err())
+		case f.sync:
+			t.checkpoint(f)
 		case f.result.Mark != nil:
 			t.fire(f)
 		default:
@@ -83,6 +85,16 @@ func (t *transactor) input(f *flight) {
 	if err != nil {
 		t.op.fail(err)
 	}
+}
+
+// checkpoint makes the state of the bundles so far durable.
+func (t *transactor) checkpoint(f *flight) {
+	err := t.op.backend.Sync()
+	if err != nil {
+		err = fmt.Errorf("checkpoint of %s: %w", t.op.f.name(), err)
+		t.op.fail(err) // what is durable is not known
+	}
+	t.op.answer(f, err)
 }
 
 // fire runs bundles of the timers that are due at a mark, until there are none.
@@ -266,9 +278,9 @@ func (x *transaction) wait(ctx context.Context) (*flight, error) {
 	}
 }
 
-// admit keeps a mark for after the bundle.
+// admit keeps a mark or a checkpoint for after the bundle.
 func (x *transaction) admit(f *flight) (*flight, error) {
-	if f.result.Mark == nil {
+	if f.result.Mark == nil && !f.sync {
 		return f, nil
 	}
 	x.t.ahead = f

@@ -22,15 +22,19 @@ func (b *kvBackend) Commit(c Commit) error {
 			return err
 		}
 	}
+	if err := w.keep(); err != nil {
+		return err
+	}
 	b.next += w.added
 	w.writes = append(w.writes, KVWrite{Key: b.key(kvNext), Value: binary.BigEndian.AppendUint64(nil, b.next)})
-	return b.kv.Apply(w.writes, false)
+	return b.kv.Apply(append(w.writes, w.undo...), false)
 }
 
 // kvCommit collects the writes of a commit.
 type kvCommit struct {
 	b      *kvBackend
 	writes []KVWrite
+	undo   []KVWrite
 	added  uint64            // appends so far
 	places map[string][]byte // places in the index of timers that were written
 }
@@ -48,25 +52,6 @@ func (w *kvCommit) change(c Change) error {
 	key := binary.BigEndian.AppendUint64(bytes.Clone(base), w.b.next+w.added)
 	w.added++
 	w.writes = append(w.writes, KVWrite{Key: key, Value: c.Data})
-	return nil
-}
-
-// open reads where the numbering of appends goes on.
-func (b *kvBackend) open() error {
-	if b.opened {
-		return nil
-	}
-	v, ok, err := b.kv.Get(b.key(kvNext))
-	if err != nil {
-		return err
-	}
-	if ok && len(v) != 8 {
-		return fmt.Errorf("the number of appends is damaged: %x", v)
-	}
-	if ok {
-		b.next = binary.BigEndian.Uint64(v)
-	}
-	b.opened = true
 	return nil
 }
 
@@ -102,6 +87,9 @@ func (b *kvBackend) index(d Domain, at int64) []byte {
 
 // Due implements Backend.
 func (b *kvBackend) Due(d Domain, upTo int64, limit int) ([]Timer, error) {
+	if err := b.open(); err != nil {
+		return nil, err
+	}
 	var (
 		due    []Timer
 		failed error

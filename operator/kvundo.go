@@ -1,0 +1,155 @@
+package operator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// The store always has the newest commits. For each key that they have changed
+// since the last Sync it also has, written in the same Apply, what the key was
+// then. Sync removes these; a backend that finds some when it is opened puts
+// everything back. So nothing is kept in memory, and state never is ahead of the
+// last Sync.
+
+// What an undo row says of its key.
+const (
+	undoAbsent = 0 // it was not there
+	undoValue  = 1 // what follows was its value
+)
+
+// undoPage is how many keys are put back at a time.
+const undoPage = 1000
+
+// open puts back what was committed since the last Sync, and reads where the
+// numbering of appends goes on.
+func (b *kvBackend) open() error {
+	if b.opened {
+		return nil
+	}
+	for {
+		n, err := b.undo()
+		if err != nil {
+			return fmt.Errorf("undo what was changed after the last checkpoint: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	v, ok, err := b.kv.Get(b.key(kvNext))
+	if err != nil {
+		return err
+	}
+	if ok && len(v) != 8 {
+		return fmt.Errorf("the number of appends is damaged: %x", v)
+	}
+	if ok {
+		b.next = binary.BigEndian.Uint64(v)
+	}
+	b.synced = b.next
+	b.opened = true
+	return nil
+}
+
+// undo puts back a page of keys, and returns how many. Their undo rows go with it,
+// so that it may stop after any page.
+func (b *kvBackend) undo() (int, error) {
+	base := b.key(kvUndo)
+	var writes []KVWrite
+	n := 0
+	var failed error
+	err := b.kv.Scan(base, after(base), func(undo, old []byte) bool {
+		if len(old) == 0 || old[0] > undoValue {
+			failed = fmt.Errorf("the undo row %x is damaged", undo)
+			return false
+		}
+		w := KVWrite{Key: append(bytes.Clone(b.prefix), undo[len(base):]...), Delete: old[0] == undoAbsent}
+		if !w.Delete {
+			w.Value = bytes.Clone(old[1:])
+		}
+		writes = append(writes, w, KVWrite{Key: bytes.Clone(undo), Delete: true})
+		n++
+		return n < undoPage
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return n, b.kv.Apply(writes, false)
+}
+
+// Sync implements Backend. It is one Apply, which also makes what was committed
+// before final.
+func (b *kvBackend) Sync() error {
+	if err := b.open(); err != nil {
+		return err
+	}
+	base := b.key(kvUndo)
+	if err := b.kv.Apply([]KVWrite{{Key: base, Delete: true, End: after(base)}}, true); err != nil {
+		return err
+	}
+	b.synced = b.next
+	return nil
+}
+
+// keep adds undo rows for the writes of a commit.
+func (w *kvCommit) keep() error {
+	kept := map[string]bool{}
+	for _, x := range w.writes {
+		switch {
+		case x.End != nil:
+			err := w.b.kv.Scan(x.Key, x.End, func(key, value []byte) bool {
+				// An append since the last Sync has its undo row, others cannot have one.
+				if w.b.number(key) < w.b.synced && !kept[string(key)] {
+					kept[string(key)] = true
+					w.keepOld(bytes.Clone(key), append([]byte{undoValue}, value...))
+				}
+				return true
+			})
+			if err != nil {
+				return err
+			}
+		case x.Key[len(w.b.prefix)] == kvState:
+			w.keepOld(x.Key, []byte{undoAbsent}) // appends are new keys
+		case !kept[string(x.Key)]:
+			kept[string(x.Key)] = true
+			if err := w.keepAny(x.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// number is the number of the append at a key.
+func (b *kvBackend) number(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
+
+// keepAny adds the undo row of a key that may have one.
+func (w *kvCommit) keepAny(key []byte) error {
+	_, have, err := w.b.kv.Get(w.b.undoKey(key))
+	if err != nil || have {
+		return err
+	}
+	old, there, err := w.b.kv.Get(key)
+	if err != nil {
+		return err
+	}
+	if there {
+		w.keepOld(key, append([]byte{undoValue}, old...))
+	} else {
+		w.keepOld(key, []byte{undoAbsent})
+	}
+	return nil
+}
+
+// keepOld adds an undo row.
+func (w *kvCommit) keepOld(key, old []byte) {
+	w.undo = append(w.undo, KVWrite{Key: w.b.undoKey(key), Value: old})
+}
+
+// undoKey is where the undo row of a key is.
+func (b *kvBackend) undoKey(key []byte) []byte {
+	return append(b.key(kvUndo), key[len(b.prefix):]...)
+}

@@ -51,7 +51,13 @@ func (e Environment) With(pairs ...string) Environment {
 	return e
 }
 
-// Docker starts workers in containers of an image.
+// Docker starts workers in containers of an image, whose entry point takes the
+// flags of Beam's container contract, as that of Beam's own images does. The engine
+// is the one that the environment variables of Docker's client name (DOCKER_HOST),
+// else the system's. An image that it does not have is pulled. On Linux containers
+// share the host's network; elsewhere they reach the pool through the engine's
+// gateway, and PoolOptions.Listen must be an address that this leads to, such as
+// "0.0.0.0:0".
 func Docker(image string) Environment {
 	return Environment{urn: urn.EnvDocker, payload: &pipepb.DockerPayload{ContainerImage: image}}
 }

@@ -12,11 +12,14 @@ import (
 	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/pharos-beam/pharos/internal/harness/docker"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
+	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // PoolOptions configures a Pool. The zero value is usable.
@@ -63,15 +66,21 @@ type Pool struct {
 	grpc   *grpc.Server
 	served chan struct{}
 	pool   *environment.Pool
+	docker *docker.Engine // nil unless workers are containers
 	opened atomic.Int64
 
 	mu     sync.Mutex
 	open   map[*Operator]struct{}
 	closed bool
+
+	ctx        context.Context // ends with the pool
+	cancel     context.CancelFunc
+	background sync.WaitGroup
 }
 
 // NewPool returns a pool that starts workers when they are needed. The caller
-// must Close it.
+// must Close it. The error is what is wrong with the environment or the options;
+// whether workers start is seen by Open.
 func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 	if o.Workers < 0 {
 		return nil, fmt.Errorf("a pool of %d workers", o.Workers)
@@ -99,6 +108,7 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 		return nil, fmt.Errorf("serve the Fn API: %w", err)
 	}
 	p := &Pool{opts: o, served: make(chan struct{}), open: map[*Operator]struct{}{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.fn = fnapi.NewServer(fnapi.Options{Log: o.Log})
 	p.fn.SetEndpoint(lis.Addr().String())
 	p.grpc = grpc.NewServer(fnapi.ServerOptions()...)
@@ -114,12 +124,34 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 		Log:                   o.Log,
 		OnLog:                 p.log,
 		PipelineOptions:       options,
+		Containers:            p.containers(env),
 	})
 	if err := p.pool.Err(); err != nil {
 		p.Close()
 		return nil, err
 	}
+	if p.docker != nil {
+		p.background.Go(p.sweep)
+	}
 	return p, nil
+}
+
+// containers returns what runs the workers of a Docker environment, else nil.
+// It connects when it is first needed; that there is no engine is an error of Open.
+func (p *Pool) containers(env *pipepb.Environment) environment.Containers {
+	if env.GetUrn() != urn.EnvDocker {
+		return nil // not an interface of a nil engine
+	}
+	p.docker = docker.New(docker.Options{Log: p.opts.Log})
+	return p.docker
+}
+
+// sweep removes the containers of processes of this machine that have ended
+// without doing so, for an engine keeps a container that has ended.
+func (p *Pool) sweep() {
+	if _, err := p.docker.Sweep(p.ctx); err != nil {
+		p.opts.Log.Debug("containers of earlier processes are not looked for", "err", err)
+	}
 }
 
 // pipelineOptions are told to the harnesses.
@@ -218,6 +250,11 @@ func (p *Pool) Close() {
 		o.Close()
 	}
 	p.pool.Close()
+	p.cancel()
+	p.background.Wait()
+	if p.docker != nil {
+		_ = p.docker.Close() // of connections; nothing is lost
+	}
 	p.grpc.Stop()
 	<-p.served
 }

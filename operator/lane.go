@@ -99,10 +99,11 @@ func (l *lane) bundle(f *flight) {
 		DataOutputs: []string{sinkID},
 		InputPort:   sourceID,
 	})
-	s.running.Store(b)
+	a := newAttempt(b)
+	s.running.Store(a)
 	result, err := b.Wait()
+	l.op.metrics.end(a, result)
 	if err == nil {
-		l.op.metrics.add(result.Infos)
 		err = s.complete()
 		l.op.pool.pool.Succeeded(l.h)
 	}
@@ -144,7 +145,7 @@ type session struct {
 	first   int64         // the number of its first flight, the least
 	wake    chan struct{} // something changed that Next waits for
 	expired *time.Timer
-	running atomic.Pointer[bundle.Bundle]
+	running atomic.Pointer[attempt]
 
 	begin    *flight // not handed out yet
 	elements int64

@@ -195,10 +195,11 @@ func (t *transactor) try(x *transaction) error {
 		InputPort:     sourceID,
 		CacheTokens:   t.cacheTokens(),
 	})
-	x.running.Store(b)
+	a := newAttempt(b)
+	x.running.Store(a)
 	result, err := b.Wait()
+	t.op.metrics.end(a, result)
 	if err == nil {
-		t.op.metrics.add(result.Infos)
 		t.op.pool.pool.Succeeded(t.h)
 	}
 	return err

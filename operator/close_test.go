@@ -290,3 +290,40 @@ func TestResultsCountAgainstTheLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Checkpoints may be made while batches are sent; the race detector looks on.
+func TestCheckpointsBesideSends(t *testing.T) {
+	for _, f := range []Function{streaming, stateful} {
+		p, _ := fakePool(t, 2, echoUpper)
+		ctx := deadline(t)
+		op, err := p.Open(ctx, f, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer op.Close()
+		const n = 300
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := range n {
+				if err := op.Send(ctx, batchOf(i, "x")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for range 2 {
+			wg.Go(func() {
+				for range 20 {
+					if err := op.Checkpoint(ctx); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for i := range n {
+			if r, err := op.Receive(ctx); err != nil || r.Err != nil || r.Batch.Tag != i {
+				t.Fatal(i, err, r)
+			}
+		}
+		wg.Wait()
+	}
+}

@@ -301,7 +301,7 @@ func TestCheckpointsBesideSends(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer op.Close()
-		const n = 300
+		const n = 5000
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := range n {
@@ -312,7 +312,7 @@ func TestCheckpointsBesideSends(t *testing.T) {
 		})
 		for range 2 {
 			wg.Go(func() {
-				for range 20 {
+				for range 300 {
 					if err := op.Checkpoint(ctx); err != nil {
 						t.Error(err)
 					}

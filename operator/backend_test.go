@@ -328,3 +328,58 @@ func dump(t *rapid.T, b Backend) string {
 	}
 	return all
 }
+
+// biggest is a store that notes how much it is given at a time.
+type biggest struct {
+	storeKV
+	bytes int
+}
+
+func (b *biggest) Apply(writes []KVWrite, sync bool) error {
+	n := 0
+	for _, w := range writes {
+		n += len(w.Key) + len(w.Value)
+	}
+	b.bytes = max(b.bytes, n)
+	return b.storeKV.Apply(writes, sync)
+}
+
+// A cell that is larger than what is kept at a time is cleared, and put back.
+func TestKVBackendPutsALargeCellBack(t *testing.T) {
+	kv := &biggest{storeKV: storeKV{store.NewMem()}}
+	b := NewKV(kv, []byte("p"))
+	cell := Cell{Name: "s", Key: []byte("k")}
+	chunk := bytes.Repeat([]byte("x"), undoBytes/10)
+	const chunks = 55
+	for range chunks {
+		if err := b.Commit(Commit{Changes: []Change{{Op: Append, Cell: cell, Data: chunk}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	length := func(b Backend) int {
+		t.Helper()
+		data, _, err := b.Read(cell, nil, 0, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(data)
+	}
+	for range 2 { // twice in the same commit, and in another
+		clearing := Change{Op: ClearAll, Cell: cell}
+		if err := b.Commit(Commit{Changes: []Change{clearing, {Op: Append, Cell: cell, Data: []byte("y")}, clearing}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := length(b); n != 0 {
+		t.Fatalf("%d bytes of a cell that was cleared", n)
+	}
+	if n := length(NewKV(kv, []byte("p"))); n != chunks*len(chunk) {
+		t.Fatalf("%d bytes are back, want %d", n, chunks*len(chunk))
+	}
+	if kv.bytes > 2*undoBytes {
+		t.Fatalf("%d bytes were written at a time", kv.bytes)
+	}
+}

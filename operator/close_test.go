@@ -301,7 +301,7 @@ func TestCheckpointsBesideSends(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer op.Close()
-		const n = 5000
+		const n = 3000
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := range n {
@@ -312,7 +312,7 @@ func TestCheckpointsBesideSends(t *testing.T) {
 		})
 		for range 2 {
 			wg.Go(func() {
-				for range 300 {
+				for range 200 {
 					if err := op.Checkpoint(ctx); err != nil {
 						t.Error(err)
 					}

@@ -28,9 +28,11 @@
 // so that only the one at fault gets the error.
 //
 // Any other function is run in transactions: one bundle after another. State,
-// timers and output of a bundle take effect together when it has succeeded. If
-// a worker dies, nothing of the bundle has happened, and it is run again. If
-// the function fails, the operator has failed for good.
+// timers and output of a bundle take effect together when it has succeeded and its
+// output is what was asked for. If a worker dies, nothing of the bundle has
+// happened, and it is run again. If the function fails, the operator has failed for
+// good; a [Backend] of [NewKV] that is made anew then has the state of the last
+// Checkpoint, as it has after a crash.
 //
 // # Invariants
 //

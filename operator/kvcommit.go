@@ -35,6 +35,7 @@ type kvCommit struct {
 	b      *kvBackend
 	writes []KVWrite
 	undo   []KVWrite
+	kept   int               // bytes of undo
 	added  uint64            // appends so far
 	places map[string][]byte // places in the index of timers that were written
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // The store always has the newest commits. For each key that they have changed
-// since the last Sync it also has, written in the same Apply, what the key was
-// then. Sync removes these; a backend that finds some when it is opened puts
-// everything back. So nothing is kept in memory, and state never is ahead of the
-// last Sync.
+// since the last Sync it also has, written before or in the same Apply, what the
+// key was then. Sync removes these; a backend that finds some when it is opened
+// puts everything back. So nothing is kept in memory, and state never is ahead of
+// the last Sync.
 
 // What an undo row says of its key.
 const (
@@ -18,8 +18,8 @@ const (
 	undoValue  = 1 // what follows was its value
 )
 
-// undoPage is how many keys are put back at a time.
-const undoPage = 1000
+// undoBytes is about how much is kept, or put back, in one Apply.
+const undoBytes = 1 << 20
 
 // open puts back what was committed since the last Sync, and reads where the
 // numbering of appends goes on.
@@ -56,7 +56,7 @@ func (b *kvBackend) open() error {
 func (b *kvBackend) undo() (int, error) {
 	base := b.key(kvUndo)
 	var writes []KVWrite
-	n := 0
+	n, size := 0, 0
 	var failed error
 	err := b.kv.Scan(base, after(base), func(undo, old []byte) bool {
 		if len(old) == 0 || old[0] > undoValue {
@@ -69,7 +69,8 @@ func (b *kvBackend) undo() (int, error) {
 		}
 		writes = append(writes, w, KVWrite{Key: bytes.Clone(undo), Delete: true})
 		n++
-		return n < undoPage
+		size += 2*len(undo) + len(old)
+		return size < undoBytes
 	})
 	if err == nil {
 		err = failed
@@ -100,15 +101,7 @@ func (w *kvCommit) keep() error {
 	for _, x := range w.writes {
 		switch {
 		case x.End != nil:
-			err := w.b.kv.Scan(x.Key, x.End, func(key, value []byte) bool {
-				// An append since the last Sync has its undo row, others cannot have one.
-				if w.b.number(key) < w.b.synced && !kept[string(key)] {
-					kept[string(key)] = true
-					w.keepOld(bytes.Clone(key), append([]byte{undoValue}, value...))
-				}
-				return true
-			})
-			if err != nil {
+			if err := w.keepRange(x.Key, x.End); err != nil {
 				return err
 			}
 		case x.Key[len(w.b.prefix)] == kvState:
@@ -119,6 +112,37 @@ func (w *kvCommit) keep() error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// keepRange adds undo rows for appends that are about to be deleted. They may be
+// more than memory has room for, so full pages go to the store at once: that a key
+// was what it is does no harm if the commit does not follow.
+func (w *kvCommit) keepRange(lo, hi []byte) error {
+	for lo != nil {
+		var rest []byte
+		err := w.b.kv.Scan(lo, hi, func(key, value []byte) bool {
+			// An append since the last Sync has its undo row, others cannot have one.
+			if w.b.number(key) < w.b.synced {
+				w.keepOld(key, append([]byte{undoValue}, value...))
+			}
+			if w.kept >= undoBytes {
+				rest = append(bytes.Clone(key), 0)
+				return false
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if lo = rest; lo == nil {
+			break
+		}
+		if err := w.b.kv.Apply(w.undo, false); err != nil {
+			return err
+		}
+		w.undo, w.kept = nil, 0
 	}
 	return nil
 }
@@ -146,7 +170,9 @@ func (w *kvCommit) keepAny(key []byte) error {
 
 // keepOld adds an undo row.
 func (w *kvCommit) keepOld(key, old []byte) {
-	w.undo = append(w.undo, KVWrite{Key: w.b.undoKey(key), Value: old})
+	undo := w.b.undoKey(key)
+	w.undo = append(w.undo, KVWrite{Key: undo, Value: old})
+	w.kept += len(undo) + len(old)
 }
 
 // undoKey is where the undo row of a key is.

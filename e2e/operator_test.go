@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pharos-beam/pharos/operator"
+	opdocker "github.com/pharos-beam/pharos/operator/docker"
 )
 
 // forward is an operation of Beam's workers that hands on what it gets, as if it
@@ -21,7 +22,7 @@ func TestDockerOperator(t *testing.T) {
 	t.Setenv("DOCKER_HOST", e.host)
 	ctx, cancel := context.WithTimeout(t.Context(), jobLimit)
 	defer cancel()
-	p, err := operator.NewPool(operator.Docker(image("python")), operator.PoolOptions{StartTimeout: jobLimit})
+	p, err := operator.NewPool(opdocker.Environment(image("python")), operator.PoolOptions{StartTimeout: jobLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestDockerOperator(t *testing.T) {
 
 func TestDockerOperatorWithoutItsEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none")
-	p, err := operator.NewPool(operator.Docker("pharos-test/nowhere:1"), operator.PoolOptions{})
+	p, err := operator.NewPool(opdocker.Environment("pharos-test/nowhere:1"), operator.PoolOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

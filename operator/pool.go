@@ -12,14 +12,11 @@ import (
 	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
-	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/pharos-beam/pharos/internal/harness/docker"
 	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
-	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
 // PoolOptions configures a Pool. The zero value is usable.
@@ -66,7 +63,7 @@ type Pool struct {
 	grpc   *grpc.Server
 	served chan struct{}
 	pool   *environment.Pool
-	docker *docker.Engine // nil unless workers are containers
+	engine ContainerEngine // nil unless workers are containers
 	opened atomic.Int64
 
 	mu     sync.Mutex
@@ -113,6 +110,9 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 	p.fn.SetEndpoint(lis.Addr().String())
 	p.grpc = grpc.NewServer(fnapi.ServerOptions()...)
 	p.fn.Register(p.grpc)
+	if e.engine != nil {
+		p.engine = e.engine(o.Log) // it connects when it is first needed
+	}
 	go func() {
 		defer close(p.served)
 		_ = p.grpc.Serve(lis) // its only error is that the listener was closed
@@ -124,32 +124,22 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 		Log:                   o.Log,
 		OnLog:                 p.log,
 		PipelineOptions:       options,
-		Containers:            p.containers(env),
+		Containers:            p.engine,
 	})
 	if err := p.pool.Err(); err != nil {
 		p.Close()
 		return nil, err
 	}
-	if p.docker != nil {
+	if p.engine != nil {
 		p.background.Go(p.sweep)
 	}
 	return p, nil
 }
 
-// containers returns what runs the workers of a Docker environment, else nil.
-// It connects when it is first needed; that there is no engine is an error of Open.
-func (p *Pool) containers(env *pipepb.Environment) environment.Containers {
-	if env.GetUrn() != urn.EnvDocker {
-		return nil // not an interface of a nil engine
-	}
-	p.docker = docker.New(docker.Options{Log: p.opts.Log})
-	return p.docker
-}
-
 // sweep removes the containers of processes of this machine that have ended
 // without doing so, for an engine keeps a container that has ended.
 func (p *Pool) sweep() {
-	if _, err := p.docker.Sweep(p.ctx); err != nil {
+	if _, err := p.engine.Sweep(p.ctx); err != nil {
 		p.opts.Log.Debug("containers of earlier processes are not looked for", "err", err)
 	}
 }
@@ -252,8 +242,8 @@ func (p *Pool) Close() {
 	p.pool.Close()
 	p.cancel()
 	p.background.Wait()
-	if p.docker != nil {
-		_ = p.docker.Close() // of connections; nothing is lost
+	if p.engine != nil {
+		_ = p.engine.Close() // of connections; nothing is lost
 	}
 	p.grpc.Stop()
 	<-p.served

@@ -66,6 +66,9 @@ func (w *kvCommit) timer(t Timer) error {
 			return err
 		}
 		place = bytes.Clone(old)
+		if err := w.keepTimer(key, place); err != nil {
+			return err
+		}
 	}
 	if len(place) > 0 {
 		w.writes = append(w.writes, KVWrite{Key: place, Delete: true})

@@ -55,30 +55,34 @@ func (b *kvBackend) open() error {
 // so that it may stop after any page.
 func (b *kvBackend) undo() (int, error) {
 	base := b.key(kvUndo)
-	var writes []KVWrite
-	n, size := 0, 0
-	var failed error
+	var page, writes []KVWrite
+	size := 0
 	err := b.kv.Scan(base, after(base), func(undo, old []byte) bool {
-		if len(old) == 0 || old[0] > undoValue {
-			failed = fmt.Errorf("the undo row %x is damaged", undo)
-			return false
-		}
-		w := KVWrite{Key: append(bytes.Clone(b.prefix), undo[len(base):]...), Delete: old[0] == undoAbsent}
-		if !w.Delete {
-			w.Value = bytes.Clone(old[1:])
-		}
-		writes = append(writes, w, KVWrite{Key: bytes.Clone(undo), Delete: true})
-		n++
+		page = append(page, KVWrite{Key: bytes.Clone(undo), Value: bytes.Clone(old)})
 		size += 2*len(undo) + len(old)
 		return size < undoBytes
 	})
-	if err == nil {
-		err = failed
-	}
-	if err != nil || n == 0 {
+	if err != nil || len(page) == 0 {
 		return 0, err
 	}
-	return n, b.kv.Apply(writes, false)
+	for _, u := range page {
+		key := append(bytes.Clone(b.prefix), u.Key[len(base):]...)
+		if len(u.Value) == 0 || u.Value[0] > undoValue {
+			return 0, fmt.Errorf("the undo row %x is damaged", u.Key)
+		}
+		there, old := u.Value[0] == undoValue, u.Value[1:]
+		if key[len(b.prefix)] == kvTimer {
+			place, now, err := b.kv.Get(key)
+			if err != nil {
+				return 0, err
+			}
+			if now && !bytes.Equal(place, old) { // else it is put back, perhaps already
+				writes = append(writes, KVWrite{Key: bytes.Clone(place), Delete: true})
+			}
+		}
+		writes = append(writes, KVWrite{Key: key, Value: old, Delete: !there}, KVWrite{Key: u.Key, Delete: true})
+	}
+	return len(page), b.kv.Apply(writes, false)
 }
 
 // Sync implements Backend. It is one Apply, which also makes what was committed
@@ -95,9 +99,9 @@ func (b *kvBackend) Sync() error {
 	return nil
 }
 
-// keep adds undo rows for the writes of a commit.
+// keep adds undo rows for the writes of a commit, but for those of timers, see
+// keepTimer.
 func (w *kvCommit) keep() error {
-	kept := map[string]bool{}
 	for _, x := range w.writes {
 		switch {
 		case x.End != nil:
@@ -106,11 +110,6 @@ func (w *kvCommit) keep() error {
 			}
 		case x.Key[len(w.b.prefix)] == kvState:
 			w.keepOld(x.Key, []byte{undoAbsent}) // appends are new keys
-		case !kept[string(x.Key)]:
-			kept[string(x.Key)] = true
-			if err := w.keepAny(x.Key); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -150,21 +149,27 @@ func (w *kvCommit) keepRange(lo, hi []byte) error {
 // number is the number of the append at a key.
 func (b *kvBackend) number(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
-// keepAny adds the undo row of a key that may have one.
-func (w *kvCommit) keepAny(key []byte) error {
+// keepTimer adds the undo rows of a timer that has a place in the index, or none,
+// unless it has been changed since the last Sync already. Places that it gets until
+// the next one need no undo rows: undo removes that which it has in the end.
+func (w *kvCommit) keepTimer(key, place []byte) error {
 	_, have, err := w.b.kv.Get(w.b.undoKey(key))
 	if err != nil || have {
 		return err
 	}
-	old, there, err := w.b.kv.Get(key)
+	if len(place) == 0 {
+		w.keepOld(key, []byte{undoAbsent})
+		return nil
+	}
+	timer, ok, err := w.b.kv.Get(place)
 	if err != nil {
 		return err
 	}
-	if there {
-		w.keepOld(key, append([]byte{undoValue}, old...))
-	} else {
-		w.keepOld(key, []byte{undoAbsent})
+	if !ok {
+		return fmt.Errorf("the timer at %x is not in the index", key)
 	}
+	w.keepOld(key, append([]byte{undoValue}, place...))
+	w.keepOld(place, append([]byte{undoValue}, timer...))
 	return nil
 }
 

@@ -22,7 +22,10 @@ type Backend interface {
 	Due(domain Domain, upTo int64, limit int) ([]Timer, error)
 	// Commit applies a bundle's changes, all or none of them.
 	Commit(c Commit) error
-	// Sync makes all commits durable, if the backend is durable at all.
+	// Sync makes all commits so far durable, if the backend is durable at all.
+	// It is called for an engine's barrier. Commits that no Sync has followed
+	// must be gone when the state is used again after the end of the process,
+	// for the engine sends those batches again.
 	Sync() error
 }
 

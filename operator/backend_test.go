@@ -218,11 +218,168 @@ func TestKVBackendGoesOnWhereItWas(t *testing.T) {
 		if err := b.Commit(Commit{Changes: []Change{{Op: Append, Cell: cell, Data: []byte{'a' + byte(i)}}}}); err != nil {
 			t.Fatal(err)
 		}
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got, _, err := NewKV(kv, []byte("p")).Read(cell, nil, 0, 100); err != nil || string(got) != "abc" {
 		t.Fatal(string(got), err)
 	}
 	if got, _, err := NewKV(kv, []byte("q")).Read(cell, nil, 0, 100); err != nil || len(got) != 0 {
 		t.Fatal(string(got), err)
+	}
+}
+
+// TestKVBackendIsThatOfTheLastSync makes random commits, syncs and ends of the
+// process, and compares with a backend that has seen only what was synced.
+func TestKVBackendIsThatOfTheLastSync(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mem := store.NewMem()
+		kv := storeKV{mem}
+		b := NewKV(kv, []byte("p"))
+		other := NewKV(kv, []byte("q")) // is not touched
+		if err := other.Commit(Commit{Changes: []Change{{Op: Append, Cell: Cell{Name: "x"}, Data: []byte("other")}}}); err != nil {
+			t.Fatal(err)
+		}
+		var synced, since []Commit
+		for range rapid.IntRange(1, 12).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"commit", "commit", "commit", "sync", "end"}).Draw(t, "step") {
+			case "commit":
+				c := drawCommit(t)
+				if err := b.Commit(c); err != nil {
+					t.Fatal(err)
+				}
+				since = append(since, c)
+			case "sync":
+				if err := b.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				synced, since = append(synced, since...), nil
+			case "end":
+				b, since = NewKV(kv, []byte("p")), nil
+			}
+			want := NewMemory()
+			for _, c := range append(slices.Clone(synced), since...) {
+				if err := want.Commit(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, want := dump(t, b), dump(t, want); got != want {
+				t.Fatalf("the state is\n%s\nwant\n%s", got, want)
+			}
+		}
+		if got, _, err := other.Read(Cell{Name: "x"}, nil, 0, 100); err != nil || string(got) != "other" {
+			t.Fatal(string(got), err)
+		}
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		base := []byte("pu")
+		if err := kv.Scan(base, after(base), func(k, _ []byte) bool {
+			t.Errorf("row %q is left of a checkpoint", k)
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// drawCommit draws changes of few cells and timers, so that they meet.
+func drawCommit(t *rapid.T) (c Commit) {
+	for range rapid.IntRange(0, 4).Draw(t, "changes") {
+		c.Changes = append(c.Changes, Change{
+			Op:     ChangeOp(rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "op")),
+			Cell:   Cell{Name: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "cell")},
+			MapKey: []byte(rapid.SampledFrom([]string{"", "a", "a\x00"}).Draw(t, "key")),
+			Data:   []byte(rapid.StringN(0, 3, 4).Draw(t, "data")),
+		})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "timers") {
+		c.Timers = append(c.Timers, Timer{
+			Family: "f", ID: []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "id")),
+			FireAt: int64(rapid.IntRange(1, 4).Draw(t, "at")), Clear: rapid.IntRange(0, 3).Draw(t, "clear") == 0,
+		})
+	}
+	return c
+}
+
+// dump is everything that drawCommit can have put into a backend.
+func dump(t *rapid.T, b Backend) string {
+	var all string
+	for _, cell := range []string{"x", "y"} {
+		keys, err := b.Keys(Cell{Name: cell}, nil, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			v, _, err := b.Read(Cell{Name: cell}, k, 0, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += fmt.Sprintf("%s %q: %q\n", cell, k, v)
+		}
+	}
+	due, err := b.Due(EventTime, 1000, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range due {
+		all += fmt.Sprintf("%s at %d\n", x.ID, x.FireAt)
+	}
+	return all
+}
+
+// biggest is a store that notes how much it is given at a time.
+type biggest struct {
+	storeKV
+	bytes int
+}
+
+func (b *biggest) Apply(writes []KVWrite, sync bool) error {
+	n := 0
+	for _, w := range writes {
+		n += len(w.Key) + len(w.Value)
+	}
+	b.bytes = max(b.bytes, n)
+	return b.storeKV.Apply(writes, sync)
+}
+
+// A cell that is larger than what is kept at a time is cleared, and put back.
+func TestKVBackendPutsALargeCellBack(t *testing.T) {
+	kv := &biggest{storeKV: storeKV{store.NewMem()}}
+	b := NewKV(kv, []byte("p"))
+	cell := Cell{Name: "s", Key: []byte("k")}
+	chunk := bytes.Repeat([]byte("x"), undoBytes/10)
+	const chunks = 55
+	for range chunks {
+		if err := b.Commit(Commit{Changes: []Change{{Op: Append, Cell: cell, Data: chunk}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	length := func(b Backend) int {
+		t.Helper()
+		data, _, err := b.Read(cell, nil, 0, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(data)
+	}
+	for range 2 { // twice in the same commit, and in another
+		clearing := Change{Op: ClearAll, Cell: cell}
+		if err := b.Commit(Commit{Changes: []Change{clearing, {Op: Append, Cell: cell, Data: []byte("y")}, clearing}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := length(b); n != 0 {
+		t.Fatalf("%d bytes of a cell that was cleared", n)
+	}
+	if n := length(NewKV(kv, []byte("p"))); n != chunks*len(chunk) {
+		t.Fatalf("%d bytes are back, want %d", n, chunks*len(chunk))
+	}
+	if kv.bytes > 2*undoBytes {
+		t.Fatalf("%d bytes were written at a time", kv.bytes)
 	}
 }

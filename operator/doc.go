@@ -28,15 +28,18 @@
 // so that only the one at fault gets the error.
 //
 // Any other function is run in transactions: one bundle after another. State,
-// timers and output of a bundle take effect together when it has succeeded. If
-// a worker dies, nothing of the bundle has happened, and it is run again. If
-// the function fails, the operator has failed for good.
+// timers and output of a bundle take effect together when it has succeeded and its
+// output is what was asked for. If a worker dies, nothing of the bundle has
+// happened, and it is run again. If the function fails, the operator has failed for
+// good; a [Backend] of [NewKV] that is made anew then has the state of the last
+// Checkpoint, as it has after a crash.
 //
 // # Invariants
 //
 //   - Every batch that Send took is answered once, with a result or an error.
-//   - What is in memory is bounded by [Limits]: a Send that would exceed them
-//     waits until results have been received.
+//   - Memory is bounded by [Limits]: a Send waits while the input and the results
+//     that are on their way exceed them, until results have been received. What
+//     was sent before that is still answered, however large its output.
 //   - The bytes of a batch are not copied, and must not change until its result
 //     has been received.
 //   - No worker outlives its pool, nor this process, however that ends.

@@ -1,13 +1,16 @@
 package operator
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/model/urn"
 )
 
@@ -15,6 +18,7 @@ import (
 type Environment struct {
 	urn     string
 	payload proto.Message
+	engine  func(*slog.Logger) ContainerEngine // of Containers
 	err     error
 }
 
@@ -51,9 +55,21 @@ func (e Environment) With(pairs ...string) Environment {
 	return e
 }
 
-// Docker starts workers in containers of an image.
-func Docker(image string) Environment {
-	return Environment{urn: urn.EnvDocker, payload: &pipepb.DockerPayload{ContainerImage: image}}
+// ContainerEngine runs containers for Containers. Package operator/docker has the
+// only one.
+type ContainerEngine interface {
+	environment.Containers
+	// Sweep removes the containers of processes of this machine that have ended
+	// without doing so, and returns how many.
+	Sweep(ctx context.Context) (int, error)
+	// Close ends the connections to the engine.
+	Close() error
+}
+
+// Containers starts workers in containers of an image, on the engine that a pool
+// with the log gets; see package operator/docker.
+func Containers(image string, engine func(*slog.Logger) ContainerEngine) Environment {
+	return Environment{urn: urn.EnvDocker, payload: &pipepb.DockerPayload{ContainerImage: image}, engine: engine}
 }
 
 // External asks a worker pool service (Beam's BeamFnExternalWorkerPool) at an

@@ -20,13 +20,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeWorkers struct {
 	fnpb.UnimplementedBeamFnExternalWorkerPoolServer
 	process func(*fakesdk.Bundle) error
+	other   func(*fnpb.InstructionRequest) *fnpb.InstructionResponse
 	mu      sync.Mutex
 	workers map[string]*fakesdk.Worker
 	started int
 }
 
 func (w *fakeWorkers) StartWorker(_ context.Context, r *fnpb.StartWorkerRequest) (*fnpb.StartWorkerResponse, error) {
-	worker, err := fakesdk.Start(fakesdk.Config{Target: r.GetControlEndpoint().GetUrl(), ID: r.GetWorkerId(), Process: w.process})
+	worker, err := fakesdk.Start(fakesdk.Config{Target: r.GetControlEndpoint().GetUrl(), ID: r.GetWorkerId(), Process: w.process, Other: w.other})
 	if err != nil {
 		return nil, err
 	}

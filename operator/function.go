@@ -126,3 +126,22 @@ func (f *Function) check() error {
 	}
 	return nil
 }
+
+// checkBatch reports a batch that is not what it says: each element's output has
+// to find its batch.
+func (f *Function) checkBatch(b *Batch) error {
+	if b.Elements < 0 {
+		return fmt.Errorf("%s: a batch of %d elements", f.name(), b.Elements)
+	}
+	if f.OneElement && b.Elements > 1 {
+		return fmt.Errorf("%s takes batches of one element, not of %d", f.name(), b.Elements)
+	}
+	n, missing, err := countFrames(b.Data, b.Elements, false)
+	switch {
+	case err != nil || missing > 0:
+		return fmt.Errorf("%s: the data of a batch is less than its %d elements", f.name(), b.Elements)
+	case n < len(b.Data):
+		return fmt.Errorf("%s: the data of a batch is more than its %d elements", f.name(), b.Elements)
+	}
+	return nil
+}

@@ -15,7 +15,9 @@ type KVStore interface {
 	// fn does not keep the slices.
 	Scan(lo, hi []byte, fn func(key, value []byte) bool) error
 	// Apply makes the writes, in order, atomically. With sync all writes so
-	// far are durable when it returns.
+	// far are durable when it returns. A checkpoint is one Apply with sync, and
+	// there is no other: an engine's store can add the engine's own position
+	// there, which then always is that of the state.
 	Apply(writes []KVWrite, sync bool) error
 }
 
@@ -36,6 +38,7 @@ const (
 	kvTimer = 't' // id -> place in the index
 	kvIndex = 'i' // domain, time, id -> timer
 	kvNext  = 'n' // -> number of the next append
+	kvUndo  = 'u' // rest of a key -> what it was at the last Sync
 )
 
 // kvBackend keeps state and timers in a KVStore.
@@ -44,10 +47,16 @@ type kvBackend struct {
 	prefix []byte
 	opened bool
 	next   uint64 // number of the next append; one count for all cells
+	synced uint64 // what next was at the last Sync
 }
 
 // NewKV returns a Backend that keeps everything in kv, under keys that begin
-// with prefix. Two operators must not share a prefix.
+// with prefix. No prefix of another operator may begin with it.
+//
+// What is there is the state of the last Sync, exactly: the backend of a process
+// that has ended since, however it ended, is put back to it when a new one is
+// first used. Nothing is kept in memory for that; until the next Sync kv also has
+// the old values of what was changed.
 func NewKV(kv KVStore, prefix []byte) Backend {
 	return &kvBackend{kv: kv, prefix: bytes.Clone(prefix)}
 }
@@ -100,6 +109,9 @@ func after(prefix []byte) []byte {
 
 // Read implements Backend; positions are numbers of appends plus one.
 func (b *kvBackend) Read(cell Cell, mapKey []byte, from uint64, limit int) ([]byte, uint64, error) {
+	if err := b.open(); err != nil {
+		return nil, 0, err
+	}
 	base := appendOrdered(b.cell(cell), mapKey)
 	lo := base
 	if from > 0 {
@@ -122,6 +134,9 @@ func (b *kvBackend) Read(cell Cell, mapKey []byte, from uint64, limit int) ([]by
 
 // Keys implements Backend.
 func (b *kvBackend) Keys(cell Cell, behind []byte, limit int) ([][]byte, error) {
+	if err := b.open(); err != nil {
+		return nil, err
+	}
 	base := b.cell(cell)
 	lo, hi := base, after(base)
 	if behind != nil {
@@ -149,6 +164,3 @@ func (b *kvBackend) Keys(cell Cell, behind []byte, limit int) ([][]byte, error) 
 	}
 	return keys, nil
 }
-
-// Sync implements Backend.
-func (b *kvBackend) Sync() error { return b.kv.Apply(nil, true) }

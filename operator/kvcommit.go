@@ -22,15 +22,20 @@ func (b *kvBackend) Commit(c Commit) error {
 			return err
 		}
 	}
+	if err := w.keep(); err != nil {
+		return err
+	}
 	b.next += w.added
 	w.writes = append(w.writes, KVWrite{Key: b.key(kvNext), Value: binary.BigEndian.AppendUint64(nil, b.next)})
-	return b.kv.Apply(w.writes, false)
+	return b.kv.Apply(append(w.writes, w.undo...), false)
 }
 
 // kvCommit collects the writes of a commit.
 type kvCommit struct {
 	b      *kvBackend
 	writes []KVWrite
+	undo   []KVWrite
+	kept   int               // bytes of undo
 	added  uint64            // appends so far
 	places map[string][]byte // places in the index of timers that were written
 }
@@ -51,25 +56,6 @@ func (w *kvCommit) change(c Change) error {
 	return nil
 }
 
-// open reads where the numbering of appends goes on.
-func (b *kvBackend) open() error {
-	if b.opened {
-		return nil
-	}
-	v, ok, err := b.kv.Get(b.key(kvNext))
-	if err != nil {
-		return err
-	}
-	if ok && len(v) != 8 {
-		return fmt.Errorf("the number of appends is damaged: %x", v)
-	}
-	if ok {
-		b.next = binary.BigEndian.Uint64(v)
-	}
-	b.opened = true
-	return nil
-}
-
 // timer adds the writes that set or clear a timer.
 func (w *kvCommit) timer(t Timer) error {
 	key := append(w.b.key(kvTimer), t.id()...)
@@ -80,6 +66,9 @@ func (w *kvCommit) timer(t Timer) error {
 			return err
 		}
 		place = bytes.Clone(old)
+		if err := w.keepTimer(key, place); err != nil {
+			return err
+		}
 	}
 	if len(place) > 0 {
 		w.writes = append(w.writes, KVWrite{Key: place, Delete: true})
@@ -102,6 +91,9 @@ func (b *kvBackend) index(d Domain, at int64) []byte {
 
 // Due implements Backend.
 func (b *kvBackend) Due(d Domain, upTo int64, limit int) ([]Timer, error) {
+	if err := b.open(); err != nil {
+		return nil, err
+	}
 	var (
 		due    []Timer
 		failed error

@@ -99,10 +99,11 @@ func (l *lane) bundle(f *flight) {
 		DataOutputs: []string{sinkID},
 		InputPort:   sourceID,
 	})
-	s.running.Store(b)
+	a := newAttempt(b)
+	s.running.Store(a)
 	result, err := b.Wait()
+	l.op.metrics.end(a, result)
 	if err == nil {
-		l.op.metrics.add(result.Infos)
 		err = s.complete()
 		l.op.pool.pool.Succeeded(l.h)
 	}
@@ -141,10 +142,10 @@ func (l *lane) failed(left []*flight, err error) {
 // session is the input and output of one bundle in a stream.
 type session struct {
 	op      *Operator
-	first   int64         // the least number of its flights
+	first   int64         // the number of its first flight, the least
 	wake    chan struct{} // something changed that Next waits for
 	expired *time.Timer
-	running atomic.Pointer[bundle.Bundle]
+	running atomic.Pointer[attempt]
 
 	begin    *flight // not handed out yet
 	elements int64
@@ -217,7 +218,6 @@ func (s *session) room() bool {
 // hand makes a chunk of a flight.
 func (s *session) hand(f *flight) bundle.Chunk {
 	f.missing = f.batch.Elements
-	s.first = min(s.first, f.seq)
 	s.elements += f.batch.Elements
 	s.bytes += int64(len(f.batch.Data))
 	s.mu.Lock()

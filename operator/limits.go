@@ -1,6 +1,9 @@
 package operator
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Defaults of Limits.
 const (
@@ -30,7 +33,8 @@ const (
 	statePageBytes = 1 << 20
 )
 
-// Limits bound what an operator does at a time. A zero field has the default.
+// Limits bound what an operator does at a time. A zero field has the default; a
+// negative one is an error of Open.
 type Limits struct {
 	// Bundles is how many bundles run at a time; as many as the pool has
 	// workers when zero, and one if the function is run in transactions.
@@ -39,13 +43,27 @@ type Limits struct {
 	BundleElements int64
 	BundleBytes    int64
 	BundleTime     time.Duration
-	// InFlight and InFlightBytes bound the batches from Send to Receive.
-	InFlight      int
+	// InFlight is how many batches and marks there are from Send to Receive, or
+	// in Call.
+	InFlight int
+	// InFlightBytes is how much input and results they may hold before a Send
+	// or a Call waits. It is exceeded by the output of batches that have been
+	// sent already, for that is not known before, and by a single large batch.
 	InFlightBytes int64
 	// Attempts is how often a batch or a bundle is tried when workers die.
 	Attempts int
 	// Ahead is how many batches go into a long bundle without an answer.
 	Ahead int
+}
+
+// check reports limits that make no sense.
+func (l *Limits) check() error {
+	least := min(int64(l.Bundles), l.BundleElements, l.BundleBytes, int64(l.BundleTime),
+		int64(l.InFlight), l.InFlightBytes, int64(l.Attempts), int64(l.Ahead))
+	if least < 0 {
+		return fmt.Errorf("a negative limit: %+v", *l)
+	}
+	return nil
 }
 
 // complete fills in the defaults for f on a pool of a number of workers.

@@ -7,6 +7,7 @@ import (
 
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 
+	"github.com/pharos-beam/pharos/internal/harness/bundle"
 	"github.com/pharos-beam/pharos/internal/model/monitoring"
 )
 
@@ -34,40 +35,50 @@ type metrics struct {
 	set monitoring.Set
 }
 
-// add adds a bundle's metrics; what cannot be read is left out.
-func (m *metrics) add(infos []*pipepb.MonitoringInfo) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, mi := range infos {
-		_ = m.set.Add(mi)
-	}
+// attempt is a bundle that has been started, whose metrics count once: as far as
+// it is, until they are among those of bundles that have ended.
+type attempt struct {
+	*bundle.Bundle
+	last  []*pipepb.MonitoringInfo // what it has last said, under metrics.mu
+	ended chan struct{}            // closed under metrics.mu
 }
 
-// Metrics returns the metrics of all bundles so far; those that run are asked
-// how far they are.
+func newAttempt(b *bundle.Bundle) *attempt { return &attempt{Bundle: b, ended: make(chan struct{})} }
+
+// end adds the metrics of a bundle that has ended, none if it has failed and r is
+// nil. What cannot be read is left out.
+func (m *metrics) end(a *attempt, r *bundle.Result) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r != nil {
+		for _, mi := range r.Infos {
+			_ = m.set.Add(mi)
+		}
+	}
+	close(a.ended)
+}
+
+// Metrics returns the metrics of all bundles so far, each counted once; those that
+// run are asked how far they are. It may be called after Close. With an error some
+// of what runs is missing.
 func (o *Operator) Metrics(ctx context.Context) ([]Metric, error) {
 	o.mu.Lock()
-	open := make([]*session, 0, len(o.sessions))
+	open := make([]*attempt, 0, len(o.sessions))
 	for s := range o.sessions {
-		open = append(open, s)
+		if a := s.running.Load(); a != nil {
+			open = append(open, a)
+		}
 	}
 	o.mu.Unlock()
-	var all monitoring.Set
+	said := make([][]*pipepb.MonitoringInfo, len(open))
 	var errs []error
-	for _, s := range open {
-		b := s.running.Load()
-		if b == nil {
-			continue
-		}
-		infos, err := b.Progress(ctx)
-		errs = append(errs, err)
-		for _, mi := range infos {
-			_ = all.Add(mi)
+	for i, a := range open {
+		var err error
+		if said[i], err = a.progress(ctx); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	o.metrics.mu.Lock()
-	all.Merge(&o.metrics.set)
-	o.metrics.mu.Unlock()
+	all := o.metrics.with(open, said)
 	var out []Metric
 	for v := range all.All() {
 		m := Metric{URN: v.URN, Labels: v.Labels, Int: v.Int, Double: v.Double}
@@ -77,4 +88,44 @@ func (o *Operator) Metrics(ctx context.Context) ([]Metric, error) {
 		out = append(out, m)
 	}
 	return out, errors.Join(errs...)
+}
+
+// progress asks the bundle how far it is. If it has ended meanwhile, progress
+// returns when that is counted.
+func (a *attempt) progress(ctx context.Context) ([]*pipepb.MonitoringInfo, error) {
+	infos, err := a.Progress(ctx)
+	select {
+	case <-a.Done():
+	default:
+		return infos, err
+	}
+	select {
+	case <-a.ended:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// with returns the metrics of bundles that have ended and of those that have not,
+// which have said how far they are, or nothing.
+func (m *metrics) with(open []*attempt, said [][]*pipepb.MonitoringInfo) *monitoring.Set {
+	all := &monitoring.Set{}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, a := range open {
+		select {
+		case <-a.ended: // what it has said is older than what is counted
+			continue
+		default:
+		}
+		if len(said[i]) > 0 {
+			a.last = said[i]
+		}
+		for _, mi := range a.last {
+			_ = all.Add(mi)
+		}
+	}
+	all.Merge(&m.set)
+	return all
 }

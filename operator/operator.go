@@ -42,6 +42,15 @@ type Result struct {
 	Err error
 }
 
+// size is how many bytes of output r holds.
+func (r *Result) size() int64 {
+	n := len(r.Data)
+	for _, data := range r.Side {
+		n += len(data)
+	}
+	return int64(n)
+}
+
 // Mark is a point in time in the sequence of batches.
 type Mark struct {
 	Domain Domain
@@ -50,35 +59,38 @@ type Mark struct {
 }
 
 // Operator runs one function. Its methods may be called concurrently; the order
-// of batches is that of the calls of Send.
+// of batches is that of the calls of Send. Those that wait stop when their context
+// ends, and return its cause; those that need the operator to run return ErrClosed
+// once it is closed.
 type Operator struct {
-	pool       *Pool
-	f          Function
-	desc       *fnpb.ProcessBundleDescriptor
-	limits     Limits
-	backend    Backend
-	codecs     map[string]TimerCodec
-	metrics    metrics
-	ctx        context.Context // ends with the operator
-	cancel     context.CancelFunc
-	closing    chan struct{} // no more input
-	wg         sync.WaitGroup
-	queue      chan *flight // to the lanes
-	order      chan *flight // to Receive
-	receiving  chan *flight // the flight that Receive waits for
-	barrier    atomic.Int64 // bundles with flights up to here end soon
-	bytesFreed chan struct{}
+	pool      *Pool
+	f         Function
+	desc      *fnpb.ProcessBundleDescriptor
+	limits    Limits
+	backend   Backend
+	codecs    map[string]TimerCodec
+	metrics   metrics
+	ctx       context.Context // ends with the operator
+	cancel    context.CancelFunc
+	closing   chan struct{} // no more input
+	wg        sync.WaitGroup
+	queue     chan *flight  // to the lanes; never full, see reserve
+	order     chan *flight  // to Receive; never full either
+	receiving chan struct{} // one place, for the call of Receive that waits
+	head      *flight       // what that waits for
+	syncing   chan struct{} // one place, for the checkpoint that is in the queue
+	barrier   atomic.Int64  // bundles with flights up to here end soon
 
 	mu       sync.Mutex
 	closed   bool
 	failure  error
 	seq      int64
-	bytes    int64
+	count    int           // flights that have room reserved
+	bytes    int64         // that they hold
+	freed    chan struct{} // closed when room is given back; nil if nobody waits
 	flights  map[int64]*flight
 	sessions map[*session]struct{}
 	ended    chan struct{} // a session ended; closed and replaced
-
-	send sync.Mutex // keeps order and queue in the same order
 }
 
 // flight is a batch or a mark on its way.
@@ -88,22 +100,24 @@ type flight struct {
 	result   Result
 	missing  int64 // groups of output
 	attempts int
-	alone    bool // has a bundle of its own
+	held     int64 // bytes of input, and of output when it is answered
+	alone    bool  // has a bundle of its own
+	sync     bool  // is a checkpoint
 	done     chan struct{}
 }
 
 func newOperator(p *Pool, f Function, d *fnpb.ProcessBundleDescriptor, l Limits, b Backend) (*Operator, error) {
 	o := &Operator{
 		pool: p, f: f, desc: d, limits: l, backend: b,
-		codecs:     map[string]TimerCodec{},
-		closing:    make(chan struct{}),
-		queue:      make(chan *flight, l.InFlight),
-		order:      make(chan *flight, l.InFlight),
-		receiving:  make(chan *flight, 1),
-		bytesFreed: make(chan struct{}, 1),
-		flights:    map[int64]*flight{},
-		sessions:   map[*session]struct{}{},
-		ended:      make(chan struct{}),
+		codecs:    map[string]TimerCodec{},
+		closing:   make(chan struct{}),
+		queue:     make(chan *flight, l.InFlight+1), // and a checkpoint
+		order:     make(chan *flight, l.InFlight),
+		receiving: make(chan struct{}, 1),
+		syncing:   make(chan struct{}, 1),
+		flights:   map[int64]*flight{},
+		sessions:  map[*session]struct{}{},
+		ended:     make(chan struct{}),
 	}
 	o.barrier.Store(-1)
 	for _, t := range f.Timers {
@@ -144,14 +158,15 @@ func (o *Operator) start(ctx context.Context) error {
 }
 
 // Send takes a batch. It waits while more is on its way than the limits allow,
-// until results have been received.
+// until results have been received. If there is an error, which may be why the
+// operator has failed, nothing of the batch has been taken.
 func (o *Operator) Send(ctx context.Context, b Batch) error {
 	return o.enqueue(ctx, &flight{batch: b}, true)
 }
 
 // Watermark says that no more input before a time, in milliseconds since the
 // Unix epoch, will come. Timers of event time up to it fire. The mark comes back
-// as a result behind those of the batches before it.
+// as a result behind those of the batches before it. It waits like Send.
 func (o *Operator) Watermark(ctx context.Context, at int64) error {
 	return o.mark(ctx, Mark{EventTime, at})
 }
@@ -167,50 +182,27 @@ func (o *Operator) mark(ctx context.Context, m Mark) error {
 
 // enqueue gives a flight to the lanes, and to Receive if it is ordered.
 func (o *Operator) enqueue(ctx context.Context, f *flight, ordered bool) error {
-	if o.f.OneElement && f.batch.Elements > 1 {
-		return fmt.Errorf("%s takes batches of one element, not of %d", o.f.name(), f.batch.Elements)
-	}
-	f.done = make(chan struct{})
-	f.result.Batch = f.batch
-	if err := o.reserve(ctx, int64(len(f.batch.Data))); err != nil {
+	if err := o.f.checkBatch(&f.batch); err != nil {
 		return err
 	}
-	o.send.Lock()
-	defer o.send.Unlock()
-	if err := o.register(f); err != nil {
+	f.result.Batch = f.batch
+	if err := o.reserve(ctx, f); err != nil {
+		return err
+	}
+	if err := o.push(f, ordered); err != nil {
 		o.release(f)
 		return err
 	}
-	if ordered {
-		select {
-		case o.order <- f:
-		case <-ctx.Done():
-			o.drop(f)
-			return context.Cause(ctx)
-		case <-o.closing:
-			o.drop(f)
-			return ErrClosed
-		}
-	}
 	if f.result.Mark != nil && !o.f.atomic() {
 		o.endBundles(f.seq)
-		o.answer(f, nil)
-		return nil
-	}
-	if f.batch.Elements == 0 && f.result.Mark == nil {
-		o.answer(f, nil)
-		return nil
-	}
-	select {
-	case o.queue <- f:
-	case <-o.ctx.Done():
-		o.answer(f, ErrClosed)
 	}
 	return nil
 }
 
-// register gives f its number.
-func (o *Operator) register(f *flight) error {
+// push numbers f and hands it out. It does not wait: there is room for whatever
+// has been reserved.
+func (o *Operator) push(f *flight, ordered bool) error {
+	f.done = make(chan struct{})
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -221,30 +213,38 @@ func (o *Operator) register(f *flight) error {
 	}
 	o.seq++
 	f.seq = o.seq
+	if ordered {
+		o.order <- f
+	}
+	if f.batch.Elements == 0 && !f.sync && (f.result.Mark == nil || !o.f.atomic()) {
+		close(f.done) // no lane has anything to do
+		return nil
+	}
 	o.flights[f.seq] = f
+	o.queue <- f
 	return nil
 }
 
-// drop forgets a flight that was not sent.
-func (o *Operator) drop(f *flight) {
-	o.mu.Lock()
-	delete(o.flights, f.seq)
-	o.mu.Unlock()
-	o.release(f)
-}
-
-// reserve waits for room for n bytes. One batch may be larger than the limit.
-func (o *Operator) reserve(ctx context.Context, n int64) error {
+// reserve waits for room for f: for one more flight, and for its bytes beside what
+// input and results hold. One batch may be larger than the limit.
+func (o *Operator) reserve(ctx context.Context, f *flight) error {
+	n := int64(len(f.batch.Data))
 	for {
 		o.mu.Lock()
-		if o.bytes == 0 || o.bytes+n <= o.limits.InFlightBytes {
+		if o.count < o.limits.InFlight && (o.bytes == 0 || o.bytes+n <= o.limits.InFlightBytes) {
+			o.count++
 			o.bytes += n
+			f.held = n
 			o.mu.Unlock()
 			return nil
 		}
+		if o.freed == nil {
+			o.freed = make(chan struct{})
+		}
+		freed := o.freed
 		o.mu.Unlock()
 		select {
-		case <-o.bytesFreed:
+		case <-freed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-o.closing:
@@ -256,9 +256,13 @@ func (o *Operator) reserve(ctx context.Context, n int64) error {
 // release gives the room of f back.
 func (o *Operator) release(f *flight) {
 	o.mu.Lock()
-	o.bytes -= int64(len(f.batch.Data))
-	o.mu.Unlock()
-	notify(o.bytesFreed)
+	defer o.mu.Unlock()
+	o.count--
+	o.bytes -= f.held
+	if o.freed != nil {
+		close(o.freed)
+		o.freed = nil
+	}
 }
 
 // answer ends a flight.
@@ -266,51 +270,63 @@ func (o *Operator) answer(f *flight, err error) {
 	if err != nil {
 		f.result.Data, f.result.Side, f.result.Err = nil, nil, err
 	}
+	n := f.result.size()
 	o.mu.Lock()
 	delete(o.flights, f.seq)
+	f.held += n
+	o.bytes += n
 	o.mu.Unlock()
 	close(f.done)
 }
 
-// Receive returns the next result, in the order of Send. It waits for one; the
-// error is ctx's, or ErrClosed.
+// Receive returns the next result, in the order of Send. It waits for one. After
+// Close it returns what there is still, then ErrClosed.
 func (o *Operator) Receive(ctx context.Context) (Result, error) {
-	var f *flight
 	select {
-	case f = <-o.receiving: // an earlier call gave up
-	default:
-		select {
-		case f = <-o.order:
-		case <-ctx.Done():
-			return Result{}, context.Cause(ctx)
-		case <-o.closing:
-			return o.receiveLast()
-		}
+	case o.receiving <- struct{}{}:
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
 	}
+	defer func() { <-o.receiving }()
+	if o.head == nil {
+		f, err := o.nextInOrder(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		o.head = f // so that it is there for the next call if this one gives up
+	}
+	f := o.head
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		o.receiving <- f
 		return Result{}, context.Cause(ctx)
 	}
+	o.head = nil
 	o.release(f)
 	return f.result, nil
 }
 
-// receiveLast returns what was answered before the operator was closed.
-func (o *Operator) receiveLast() (Result, error) {
+// nextInOrder waits for a flight whose result Receive returns.
+func (o *Operator) nextInOrder(ctx context.Context) (*flight, error) {
 	select {
 	case f := <-o.order:
-		<-f.done
-		o.release(f)
-		return f.result, nil
+		return f, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-o.closing:
+	}
+	select {
+	case f := <-o.order: // nothing is added any more
+		return f, nil
 	default:
-		return Result{}, ErrClosed
+		return nil, ErrClosed
 	}
 }
 
 // Call sends a batch and waits for its result, which Receive does not see. Calls
-// may run at the same time.
+// may run at the same time; together with what has been sent they keep to the
+// limits, so a call may wait for results to be received. The error is also
+// Result.Err. If it is ctx's, the function may see the batch nevertheless.
 func (o *Operator) Call(ctx context.Context, b Batch) (Result, error) {
 	f := &flight{batch: b}
 	if err := o.enqueue(ctx, f, false); err != nil {
@@ -336,7 +352,9 @@ func (o *Operator) Call(ctx context.Context, b Batch) (Result, error) {
 func (o *Operator) long() bool { return o.f.SelfFlushing && !o.f.atomic() }
 
 // Flush waits until every batch that has been sent is answered, so that Receive
-// has its result without waiting.
+// has its result without waiting. Whether the batches have succeeded is for the
+// results to say; Close answers all that is left, so there is nothing to wait for
+// after it.
 func (o *Operator) Flush(ctx context.Context) error {
 	o.mu.Lock()
 	upTo := o.seq
@@ -356,8 +374,14 @@ func (o *Operator) Flush(ctx context.Context) error {
 }
 
 // Checkpoint is Flush for an engine's barrier: the bundles have also ended, and
-// state is durable. It fails if the operator has failed.
+// what the backend has, see Backend.Sync, is the state after the batches that
+// were sent before, and after none that is sent later. It fails with what the
+// operator has failed with, and with ErrClosed if that is closed meanwhile; the
+// state is then that of an earlier checkpoint. If ctx ends it may be either.
 func (o *Operator) Checkpoint(ctx context.Context) error {
+	if o.f.atomic() {
+		return o.checkpoint(ctx)
+	}
 	o.mu.Lock()
 	upTo := o.seq
 	o.mu.Unlock()
@@ -377,12 +401,39 @@ func (o *Operator) Checkpoint(ctx context.Context) error {
 		}
 	}
 	o.mu.Lock()
-	err := o.failure
-	o.mu.Unlock()
-	if err != nil || !o.f.atomic() {
+	defer o.mu.Unlock()
+	if o.closed { // some of it may have been given up
+		return ErrClosed
+	}
+	return o.failure
+}
+
+// checkpoint has the backend synced between two bundles: it goes through the
+// queue like a batch, behind those that were sent before.
+func (o *Operator) checkpoint(ctx context.Context) error {
+	select {
+	case o.syncing <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-o.closing:
+		return ErrClosed
+	}
+	f := &flight{sync: true}
+	if err := o.push(f, false); err != nil {
+		<-o.syncing
 		return err
 	}
-	return o.backend.Sync()
+	select {
+	case <-f.done:
+		<-o.syncing
+		return f.result.Err
+	case <-ctx.Done():
+		go func() { // it is in the queue until then
+			<-f.done
+			<-o.syncing
+		}()
+		return context.Cause(ctx)
+	}
 }
 
 // endBundles makes bundles with flights up to seq end when their input is dry.
@@ -471,11 +522,9 @@ func (o *Operator) Close() {
 	o.pool.forget(o)
 }
 
-// abandon answers what no lane has taken. Whoever sends later sees that the
-// operator is closed.
+// abandon answers what no lane has taken. Nothing is added to the queue of a
+// closed operator.
 func (o *Operator) abandon() {
-	o.send.Lock()
-	defer o.send.Unlock()
 	for {
 		select {
 		case f := <-o.queue:

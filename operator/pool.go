@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -62,16 +63,25 @@ type Pool struct {
 	grpc   *grpc.Server
 	served chan struct{}
 	pool   *environment.Pool
+	engine ContainerEngine // nil unless workers are containers
 	opened atomic.Int64
 
 	mu     sync.Mutex
 	open   map[*Operator]struct{}
 	closed bool
+
+	ctx        context.Context // ends with the pool
+	cancel     context.CancelFunc
+	background sync.WaitGroup
 }
 
 // NewPool returns a pool that starts workers when they are needed. The caller
-// must Close it.
+// must Close it. The error is what is wrong with the environment or the options;
+// whether workers start is seen by Open.
 func NewPool(e Environment, o PoolOptions) (*Pool, error) {
+	if o.Workers < 0 {
+		return nil, fmt.Errorf("a pool of %d workers", o.Workers)
+	}
 	orElse(&o.Workers, 1)
 	if o.StateCache == 0 {
 		o.StateCache = defaultStateCache
@@ -95,10 +105,14 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 		return nil, fmt.Errorf("serve the Fn API: %w", err)
 	}
 	p := &Pool{opts: o, served: make(chan struct{}), open: map[*Operator]struct{}{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.fn = fnapi.NewServer(fnapi.Options{Log: o.Log})
 	p.fn.SetEndpoint(lis.Addr().String())
 	p.grpc = grpc.NewServer(fnapi.ServerOptions()...)
 	p.fn.Register(p.grpc)
+	if e.engine != nil {
+		p.engine = e.engine(o.Log) // it connects when it is first needed
+	}
 	go func() {
 		defer close(p.served)
 		_ = p.grpc.Serve(lis) // its only error is that the listener was closed
@@ -110,12 +124,24 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 		Log:                   o.Log,
 		OnLog:                 p.log,
 		PipelineOptions:       options,
+		Containers:            p.engine,
 	})
 	if err := p.pool.Err(); err != nil {
 		p.Close()
 		return nil, err
 	}
+	if p.engine != nil {
+		p.background.Go(p.sweep)
+	}
 	return p, nil
+}
+
+// sweep removes the containers of processes of this machine that have ended
+// without doing so, for an engine keeps a container that has ended.
+func (p *Pool) sweep() {
+	if _, err := p.engine.Sweep(p.ctx); err != nil {
+		p.opts.Log.Debug("containers of earlier processes are not looked for", "err", err)
+	}
 }
 
 // pipelineOptions are told to the harnesses.
@@ -169,7 +195,7 @@ func (p *Pool) Open(ctx context.Context, f Function, l Limits) (*Operator, error
 
 // OpenState is like Open for a function that keeps its state and timers in b.
 func (p *Pool) OpenState(ctx context.Context, f Function, l Limits, b Backend) (*Operator, error) {
-	if err := f.check(); err != nil {
+	if err := errors.Join(f.check(), l.check()); err != nil {
 		return nil, err
 	}
 	d, err := describe("f"+strconv.FormatInt(p.opened.Add(1), 10), &f)
@@ -214,6 +240,11 @@ func (p *Pool) Close() {
 		o.Close()
 	}
 	p.pool.Close()
+	p.cancel()
+	p.background.Wait()
+	if p.engine != nil {
+		_ = p.engine.Close() // of connections; nothing is lost
+	}
 	p.grpc.Stop()
 	<-p.served
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync/atomic"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
@@ -22,7 +23,7 @@ const timersPerBundle = 1000
 // it has succeeded, all at once.
 type transactor struct {
 	*lane
-	ahead *flight // a mark that ended the bundle before it
+	ahead *flight // a mark or a checkpoint that ended the bundle before it
 	token [16]byte
 	// uncached says that workers get no cache token.
 	uncached atomic.Bool
@@ -34,7 +35,7 @@ type transaction struct {
 	t       *transactor
 	flights []*flight
 	timers  []Timer // that fire in it
-	now     int64   // when they fire
+	mark    *flight // at which they fire, else nil
 	live    bool    // takes more from the queue
 	given   int     // flights handed out
 	fired   bool    // timers handed out
@@ -59,6 +60,8 @@ func (t *transactor) run() {
 			return
 		case t.op.Err() != nil:
 			t.op.answer(f, t.op.Err())
+		case f.sync:
+			t.checkpoint(f)
 		case f.result.Mark != nil:
 			t.fire(f)
 		default:
@@ -74,15 +77,22 @@ func (t *transactor) input(f *flight) {
 	x.add(f)
 	err := t.transact(x)
 	t.op.track(x.session, false)
-	if err == nil {
-		err = x.distribute()
-	}
 	for _, f := range x.flights {
 		t.op.answer(f, err)
 	}
 	if err != nil {
 		t.op.fail(err)
 	}
+}
+
+// checkpoint makes the state of the bundles so far durable.
+func (t *transactor) checkpoint(f *flight) {
+	err := t.op.backend.Sync()
+	if err != nil {
+		err = fmt.Errorf("checkpoint of %s: %w", t.op.f.name(), err)
+		t.op.fail(err) // what is durable is not known
+	}
+	t.op.answer(f, err)
 }
 
 // fire runs bundles of the timers that are due at a mark, until there are none.
@@ -92,10 +102,9 @@ func (t *transactor) fire(f *flight) {
 		due, err := t.op.backend.Due(m.Domain, m.Time, timersPerBundle)
 		if err == nil && len(due) > 0 {
 			x := t.begin(f)
-			x.timers, x.now = due, m.Time
+			x.timers, x.mark = due, f
 			err = t.transact(x)
 			t.op.track(x.session, false)
-			f.result.collect(x.out)
 		}
 		if err != nil {
 			t.op.fail(err)
@@ -125,7 +134,7 @@ func (t *transactor) transact(x *transaction) error {
 		var dead *fnapi.DeadError
 		switch {
 		case err == nil:
-			return x.commit()
+			return x.commit() // if that fails, the operator has failed
 		case errors.As(err, &sdk):
 			return &FunctionError{Function: t.op.f.name(), Traceback: sdk.Text}
 		case !errors.As(err, &dead) || t.op.ctx.Err() != nil:
@@ -137,7 +146,8 @@ func (t *transactor) transact(x *transaction) error {
 	}
 }
 
-// commit makes the bundle's changes of state and timers durable in the backend.
+// commit hands the output to the flights, and then the changes of state and timers
+// to the backend: a bundle whose output is not valid changes nothing.
 func (x *transaction) commit() error {
 	if rt := x.op.f.RowTimers; rt != nil {
 		out, timers, err := rt.Split(x.out[sinkID])
@@ -146,6 +156,9 @@ func (x *transaction) commit() error {
 		}
 		x.out[sinkID] = out
 		x.set = append(x.set, timers...)
+	}
+	if err := x.distribute(); err != nil {
+		return err
 	}
 	if err := x.overlay.commit(x.changes()); err != nil {
 		return fmt.Errorf("commit of a bundle of %s: %w", x.op.f.name(), err)
@@ -182,10 +195,11 @@ func (t *transactor) try(x *transaction) error {
 		InputPort:     sourceID,
 		CacheTokens:   t.cacheTokens(),
 	})
-	x.running.Store(b)
+	a := newAttempt(b)
+	x.running.Store(a)
 	result, err := b.Wait()
+	t.op.metrics.end(a, result)
 	if err == nil {
-		t.op.metrics.add(result.Infos)
 		t.op.pool.pool.Succeeded(t.h)
 	}
 	return err
@@ -266,9 +280,9 @@ func (x *transaction) wait(ctx context.Context) (*flight, error) {
 	}
 }
 
-// admit keeps a mark for after the bundle.
+// admit keeps a mark or a checkpoint for after the bundle.
 func (x *transaction) admit(f *flight) (*flight, error) {
-	if f.result.Mark == nil {
+	if f.result.Mark == nil && !f.sync {
 		return f, nil
 	}
 	x.t.ahead = f
@@ -290,7 +304,7 @@ func (x *transaction) fireNext() bundle.Chunk {
 	}
 	n := 0
 	for n < len(x.timers) && x.timers[n].Family == family {
-		c.Data = codec.Fire(c.Data, x.timers[n], x.now)
+		c.Data = codec.Fire(c.Data, x.timers[n], x.mark.result.Mark.Time)
 		n++
 	}
 	x.timers = x.timers[:n] // the rest is still due
@@ -333,8 +347,17 @@ func (x *transaction) changes() []Timer {
 	return append(all, x.set...)
 }
 
-// distribute gives the output to the batches.
+// distribute checks the output and gives it to the batches.
 func (x *transaction) distribute() error {
+	for sink, data := range x.out {
+		if n, _, err := countFrames(data, math.MaxInt64, false); err != nil || n < len(data) {
+			return fmt.Errorf("%s: output %s: %w", x.op.f.name(), sink, errFrame)
+		}
+	}
+	if x.mark != nil {
+		x.mark.result.collect(x.out)
+		return nil
+	}
 	last := x.flights[len(x.flights)-1]
 	if x.op.f.Match == Loose {
 		last.result.collect(x.out)

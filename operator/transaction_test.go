@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,6 +77,121 @@ func TestStateOfABundleThatDiesIsNotKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Output that is not what was asked for leaves the state as it was.
+func TestInvalidOutputChangesNoState(t *testing.T) {
+	loose := Function{URN: "test:loose", Stateful: true, Match: Loose}
+	for name, c := range map[string]struct {
+		f      Function
+		output []byte
+	}{
+		"too little":         {stateful, nil},
+		"too much":           {stateful, batchOf(nil, "x", "y").Data},
+		"part of an element": {loose, []byte{5, 'x'}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+				_, err := b.Next()
+				if err == nil {
+					_, err = remember(b, "k", "v")
+				}
+				if err == nil && len(c.output) > 0 {
+					err = b.Emit(sinkID, c.output)
+				}
+				if err == nil {
+					_, err = b.Next()
+				}
+				return eofOK(err)
+			})
+			ctx := deadline(t)
+			m := NewMemory()
+			op, err := p.OpenState(ctx, c.f, Limits{}, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer op.Close()
+			if r, err := op.Call(ctx, batchOf(nil, "a")); err == nil {
+				t.Error("no error:", elements(r.Data))
+			}
+			if cells, _ := m.Len(); cells != 0 {
+				t.Error("the state has changed")
+			}
+			if op.Checkpoint(ctx) == nil {
+				t.Error("a checkpoint of an operator that has failed")
+			}
+		})
+	}
+}
+
+// noCommits is a backend that takes none.
+type noCommits struct{ *Memory }
+
+func (noCommits) Commit(Commit) error { return errors.New("disk full") }
+
+// A bundle whose state is not kept gives no result.
+func TestNoResultWithoutItsState(t *testing.T) {
+	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+		return each(b, func(v string) (string, error) { return remember(b, "k", v) })
+	})
+	ctx := deadline(t)
+	op, err := p.OpenState(ctx, stateful, Limits{}, noCommits{NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	if r, err := op.Call(ctx, batchOf(nil, "a")); err == nil || !strings.Contains(err.Error(), "disk full") || r.Data != nil {
+		t.Fatal(err, r)
+	}
+}
+
+// A checkpoint has the state of what was sent before it, though more is sent.
+func TestCheckpointIsBetweenBatches(t *testing.T) {
+	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+		return each(b, func(v string) (string, error) { return remember(b, "k", v) })
+	})
+	ctx := deadline(t)
+	b := &syncs{Memory: NewMemory()}
+	op, err := p.OpenState(ctx, stateful, Limits{}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	b.op = op
+	send := func(v string) {
+		t.Helper()
+		if err := op.Send(ctx, batchOf(nil, v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("a")
+	send("b")
+	if err := op.Checkpoint(ctx); err != nil {
+		t.Fatal(err)
+	}
+	send("c")
+	if err := op.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b.state != "ab" {
+		t.Fatalf("the checkpoint has %q", b.state)
+	}
+}
+
+// syncs notes the state at each Sync, in which it sends more.
+type syncs struct {
+	*Memory
+	op    *Operator
+	state string
+}
+
+func (s *syncs) Sync() error {
+	if err := s.op.Send(context.Background(), batchOf(nil, "later")); err != nil {
+		return err
+	}
+	data, _, err := s.Read(Cell{Transform: transformID, Name: "seen", Key: []byte("k")}, nil, 0, 100)
+	s.state = string(data)
+	return err
 }
 
 func TestAFailureOfATransactionIsFinal(t *testing.T) {

@@ -44,8 +44,9 @@ func size(b arrow.RecordBatch) int {
 	return n
 }
 
-// Decode makes a batch of an element. It aliases data, which must not change
-// while the batch is in use.
+// Decode makes a batch of the only element of data, an Arrow IPC stream with a
+// batch in it, as Encode makes one. It copies what it needs of data. The caller
+// releases the batch.
 func Decode(data []byte) (arrow.RecordBatch, error) {
 	stream, rest, ok := operator.NextElement(data)
 	if !ok || len(rest) > 0 {

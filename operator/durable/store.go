@@ -3,9 +3,14 @@
 //	store, err := durable.Open("state")
 //	op, err := pool.OpenState(ctx, fn, operator.Limits{}, operator.NewKV(store, []byte("my operator/")))
 //
-// What was written before Operator.Checkpoint returned is there after a crash.
-// What was written since may be lost, but only the latest bundles, and each as a
-// whole.
+// When the store is opened again, after a crash or an orderly end, the state is
+// that of the last Operator.Checkpoint that returned without an error, or that was
+// interrupted. What happened since is undone: the engine sends it again.
+//
+// An engine that has a position of its own to keep, such as how far it has read
+// its input, has to know whether the state is that of this checkpoint or of the
+// one before. It writes the position with the checkpoint: a KVStore around the
+// Store adds it to the writes of the Apply that is called with sync.
 package durable
 
 import (

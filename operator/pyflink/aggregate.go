@@ -1,6 +1,8 @@
 package pyflink
 
 import (
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/pharos-beam/pharos/operator"
 )
 
@@ -95,7 +97,7 @@ func (g *Group) proto(w *Window) message {
 	}
 	var grouping message
 	for _, k := range g.Keys {
-		grouping = append(grouping, byte(k))
+		grouping = protowire.AppendVarint(grouping, uint64(k))
 	}
 	m = m.bool(2, g.Metrics).bytes(3, grouping).bool(4, g.UpdateBefore).bytes(5, RowOf(g.keys()...).proto()).
 		int(6, int64(g.CountStar)-1).

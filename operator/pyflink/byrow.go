@@ -1,8 +1,11 @@
 package pyflink
 
 import (
+	_ "embed" // for byRowSource
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -11,20 +14,17 @@ import (
 	"github.com/pharos-beam/pharos/operator"
 )
 
-// wrapByRow is a Python function that makes a function of columns of one of
-// rows. A column of two is one of numbers and whether there is one, see
-// [InArrow.Batch]. What it gives are objects, so that integers beside a NULL stay
-// integers.
-const wrapByRow = `lambda of_rows: (lambda pd, values: type('ByRow', (__import__('pyflink.table.udf', fromlist=['ScalarFunction']).ScalarFunction,), {
-	'open': lambda self, context: of_rows.open(context),
-	'close': lambda self: of_rows.close(),
-	'eval': lambda self, *columns: pd.Series(
-		[of_rows.eval(*row) for row in zip(*(values(c) for c in columns))], dtype=object),
-})())(
-	__import__('pandas'),
-	lambda c: c.tolist() if c.ndim == 1
-		else c.iloc[:, 0].tolist() if c.iloc[:, 1].all()
-		else [v if there else None for v, there in zip(c.iloc[:, 0].tolist(), c.iloc[:, 1].tolist())])`
+// byRowSource is Python that makes a function of columns of one of rows.
+//
+//go:embed byrow.py
+var byRowSource string
+
+// wrapByRow is a Python function that does that, for one that gives values that
+// a conversion of byRowSource takes.
+func wrapByRow(conversion string) string {
+	return "(lambda names: (exec(" + strconv.QuoteToASCII(byRowSource) + ", names), " +
+		"eval(" + strconv.QuoteToASCII("lambda of_rows: ByRow(of_rows, "+conversion+")") + ", names))[1])({})"
+}
 
 // InArrow are functions of rows whose rows travel in Arrow batches.
 type InArrow struct {
@@ -40,8 +40,19 @@ type InArrow struct {
 //
 // pandas makes objects of its own of timestamps, arrays, maps and rows; a
 // function would see the difference. So the arguments must be columns of other
-// types. Else ByRow gives an error, and Scalar is what there is.
+// types. Rows as results have no place in PyFlink's columns, for they have a kind.
+// Else ByRow gives an error, and Scalar is what there is.
+//
+// The results are the values that Scalar gives, NaN and NULL among them, or an
+// error where that has one; a DECIMAL that is NaN is an error too. They come in
+// columns of Arrow's type for the SQL type, except that of what PyFlink's row coder
+// has only: TIME in milliseconds, TIMESTAMP and TIMESTAMP_LTZ without a zone, in
+// milliseconds up to a precision of 3 and else in microseconds, and BINARY of any
+// length.
 func ByRow(in, out Schema, udfs ...UDF) (*InArrow, error) {
+	if len(out) != len(udfs) {
+		return nil, fmt.Errorf("by row over Arrow: %d functions for %d columns", len(udfs), len(out))
+	}
 	sent := make(Schema, len(in))
 	for i, f := range in {
 		sent[i] = f
@@ -49,8 +60,13 @@ func ByRow(in, out Schema, udfs ...UDF) (*InArrow, error) {
 			sent[i].Type = RowOf(Field{Name: "value", Type: f.Type}, Field{Name: "there", Type: Boolean})
 		}
 	}
-	of := make([]UDF, len(udfs))
+	of, results := make([]UDF, len(udfs)), make(Schema, len(out))
 	for n, udf := range udfs {
+		result, conversion, err := out[n].Type.inColumn()
+		if err != nil {
+			return nil, fmt.Errorf("by row over Arrow: column %s of function %d: %w", out[n].Name, n, err)
+		}
+		results[n] = Field{Name: out[n].Name, Type: result}
 		if udf.TakesRow || len(udf.Args) == 0 {
 			return nil, fmt.Errorf("by row over Arrow: function %d takes the whole row, or nothing, and cannot be called so", n)
 		}
@@ -62,10 +78,10 @@ func ByRow(in, out Schema, udfs ...UDF) (*InArrow, error) {
 				return nil, fmt.Errorf("by row over Arrow: argument %d of function %d: column %s has values that pandas changes", i, n, f.Name)
 			}
 		}
-		udf.Payload = []byte(opProto3 + evaluated(wrapByRow) + loaded(udf.Payload) + opTuple1 + opReduce + opStop)
+		udf.Payload = []byte(opProto3 + evaluated(wrapByRow(conversion)) + loaded(udf.Payload) + opTuple1 + opReduce + opStop)
 		of[n] = udf
 	}
-	return &InArrow{Function: Pandas(sent, out, of...), in: in}, nil
+	return &InArrow{Function: Pandas(sent, results, of...), in: in}, nil
 }
 
 // Batch makes a batch of the input's columns one to send. pandas has no NULL for
@@ -131,6 +147,54 @@ func (t Type) sameInPandas() bool {
 		return true
 	}
 	return false
+}
+
+// inColumn returns the type of Arrow columns of results, and the conversion of
+// byRowSource that makes what is in them.
+func (t Type) inColumn() (column Type, conversion string, err error) {
+	column = t
+	column.NotNull = false // PyFlink's row coder does not look
+	switch t.Kind {
+	case KindTinyInt, KindSmallInt, KindInt, KindBigInt:
+		return column, "integer", nil
+	case KindFloat, KindDouble:
+		return column, "real", nil
+	case KindBoolean:
+		return column, "boolean", nil
+	case KindChar, KindVarChar:
+		return column, "text", nil
+	case KindBinary, KindVarBinary:
+		column.Kind = KindVarBinary
+		return column, "binary", nil
+	case KindDecimal:
+		return column, fmt.Sprintf("decimals(%d, %d)", t.Precision, t.Scale), nil
+	case KindDate:
+		return column, "date", nil
+	case KindTime:
+		column.Precision = 3
+		return column, "time", nil
+	case KindTimestamp, KindLocalTimestamp:
+		column.Kind, column.Precision = KindTimestamp, 3
+		if t.Precision > 3 {
+			column.Precision = 6
+		}
+		return column, fmt.Sprintf("timestamp(%d)", column.Precision), nil
+	case KindArray:
+		elem, of, err := t.Elem.inColumn()
+		column.Elem = &elem
+		return column, "array(" + of + ")", err
+	case KindMap:
+		key, ofKey, err := t.Key.inColumn()
+		if err != nil {
+			return column, "", err
+		}
+		elem, ofElem, err := t.Elem.inColumn()
+		column.Key, column.Elem = &key, &elem
+		return column, "mapping(" + ofKey + ", " + ofElem + ")", err
+	case KindRow:
+		return column, "", errors.New("a ROW cannot be a result")
+	}
+	return column, "", fmt.Errorf("PyFlink has no column for SQL type %d", t.Kind)
 }
 
 // Opcodes of a protocol that has bytes.

@@ -121,6 +121,18 @@ func TestByRowRefuses(t *testing.T) {
 	if _, err := pyflink.ByRow(in, in[:1], pyflink.UDF{Payload: ok.Payload, Args: ok.Args, TakesRow: true}); err == nil {
 		t.Error("the whole row: no error")
 	}
+	row := pyflink.RowOf(in[0])
+	for name, result := range map[string]pyflink.Type{
+		"a row": row, "rows in an array": pyflink.ArrayOf(row), "rows in a map": pyflink.MapOf(pyflink.Int, row), "another": {Kind: 18},
+	} {
+		_, err := pyflink.ByRow(in, pyflink.Schema{{Name: "good", Type: pyflink.Int}, {Name: "r", Type: result}}, ok, ok)
+		if err == nil || !strings.Contains(err.Error(), "column r of function 1") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := pyflink.ByRow(in, in[:2], ok); err == nil {
+		t.Error("two columns of one function: no error")
+	}
 	for name, s := range map[string]pyflink.Schema{
 		"too few columns": in[:1], "text for a number": {{Name: "a", Type: pyflink.String}, in[1], in[2]},
 	} {

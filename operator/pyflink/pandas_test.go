@@ -140,6 +140,13 @@ func get(a arr.Array, i int) any {
 			all = append(all, get(a.ListValues(), int(j)))
 		}
 		return all
+	case *array.Map:
+		lo, hi := a.ValueOffsets(i)
+		all := map[any]any{}
+		for j := lo; j < hi; j++ {
+			all[get(a.Keys(), int(j))] = get(a.Items(), int(j))
+		}
+		return all
 	}
 	panic(fmt.Sprintf("cannot read %T", a))
 }

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,13 @@ type Spec struct {
 	// Interpreter is the Python that environments are made with; python3 when
 	// empty.
 	Interpreter string
-	// Requirements are what pip installs: names with versions, or files.
+	// Requirements are what pip installs: names with versions, or files and
+	// folders, also with extras ("./folder[extra]") and as URLs. An environment
+	// is made anew when one of these files, or a file in one of these folders,
+	// has changed.
 	Requirements []string
-	// RequirementsFile is a file of further requirements.
+	// RequirementsFile is a file of further requirements, one a line. What it
+	// includes in turn (-r) is not looked at for changes.
 	RequirementsFile string
 	// Path are folders and archives with modules of the functions' own.
 	Path []string
@@ -112,25 +118,54 @@ func (s *Spec) name(ctx context.Context) (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00", version, strings.Join(s.Requirements, "\x00"))
+	all := s.Requirements
 	if s.RequirementsFile != "" {
 		b, err := os.ReadFile(s.RequirementsFile)
 		if err != nil {
 			return "", fmt.Errorf("requirements: %w", err)
 		}
 		h.Write(b)
+		all = append(slices.Clone(all), strings.Split(string(b), "\n")...)
 	}
-	for _, r := range s.Requirements {
-		if err := hashFiles(h, r); err != nil {
+	for _, r := range all {
+		if err := hashFiles(h, localPath(r)); err != nil {
 			return "", fmt.Errorf("requirement %s: %w", r, err)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12]), nil
 }
 
+// localPath is the file or folder that a requirement may name, without what else
+// pip lets it have: an option, a name and "@" before it, a URL's scheme and
+// fragment, extras, and a condition or a comment behind it.
+func localPath(requirement string) string {
+	r := strings.TrimSpace(requirement)
+	if _, err := os.Stat(r); r == "" || err == nil {
+		return r
+	}
+	for _, option := range []string{"-e ", "--editable ", "--editable="} {
+		r = strings.TrimPrefix(r, option)
+	}
+	for _, end := range []string{" ;", "; ", " #"} {
+		r, _, _ = strings.Cut(r, end)
+	}
+	if _, url, ok := strings.Cut(r, "@"); ok && strings.HasPrefix(strings.TrimSpace(url), "file:") {
+		r = url
+	}
+	r = strings.TrimSpace(r)
+	if u, err := url.Parse(r); err == nil && u.Scheme == "file" {
+		r = u.Path
+	}
+	if i := strings.LastIndexByte(r, '['); i > 0 && strings.HasSuffix(r, "]") {
+		r = strings.TrimSpace(r[:i])
+	}
+	return r
+}
+
 // hashFiles adds what is at path, if it is a file or a folder: an environment is
 // made anew when it changes.
 func hashFiles(h interface{ Write([]byte) (int, error) }, path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(path); path == "" || err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil // a name for pip
 	}
 	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {

@@ -76,3 +76,46 @@ func TestAVenvForEachSetOfRequirements(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever way a folder is named, another environment is made when it changes.
+func TestAChangedFolderMakesAnotherVenv(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	dir := pack(t, "1.0")
+	t.Chdir(filepath.Dir(dir))
+	relative := "." + string(filepath.Separator) + filepath.Base(dir)
+	file := filepath.Join(t.TempDir(), "requirements.txt")
+	if err := os.WriteFile(file, []byte("# ours\n"+relative+"[extra]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	specs := map[string]python.Spec{"in a file": {RequirementsFile: file}}
+	for _, r := range []string{
+		dir, relative, relative + "[extra]", relative + "[extra,more]", relative + " [extra] ; python_version > '3'",
+		"onefunction @ file://" + dir, "onefunction[extra] @ file://" + dir + "#egg=onefunction", "file://" + dir,
+	} {
+		specs[r] = python.Spec{Requirements: []string{r}}
+	}
+	name := func(s python.Spec) string {
+		t.Helper()
+		s.Interpreter = operatortest.Python(t, "operator")
+		n, err := s.Name(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := map[string]string{}
+	for how, s := range specs {
+		if before[how] = name(s); before[how] != name(s) {
+			t.Errorf("%s: two names", how)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "onefunction.py"), []byte("VERSION = 'changed'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for how, s := range specs {
+		if before[how] == name(s) {
+			t.Errorf("%s: the environment is that of before the change", how)
+		}
+	}
+}

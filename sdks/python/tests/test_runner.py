@@ -113,6 +113,32 @@ def test_failure_is_that_of_the_code(kind):
     assert p.result.state == PipelineState.FAILED
 
 
+class Unspeakable(Exception):
+    """Has no text, and cannot be made again."""
+
+    def __init__(self):
+        super().__init__(1, 2)
+
+    def __str__(self):
+        raise SystemExit('no text')
+
+
+@pytest.mark.parametrize('more', [[], ['--pharos_workers=1']])
+def test_failure_without_a_text_is_a_failure(more):
+
+    def fail(unused):
+        raise Unspeakable
+
+    p = beam.Pipeline(options=arguments(*more))
+    p | beam.Create([1]) | 'ThisStep' >> beam.Map(fail)  # pylint: disable=expression-not-assigned
+    result = p.run()
+    with pytest.raises(pharos_beam.JobFailedError, match='ThisStep') as caught:
+        result.wait_until_finish()
+    assert 'Unspeakable' in caught.value.message
+    assert result.state == PipelineState.FAILED
+    assert result.metrics() is not None
+
+
 def test_failure_in_another_process():
 
     def fail(x):

@@ -84,6 +84,8 @@ class PharosResult(runner.PipelineResult):
             else:
                 self._lost = PharosError(f'cannot follow job {self.job_id} any more: {e!r}')
                 self._lost.__cause__ = e
+            if self._lost is not None:
+                _LOGGER.error('%s', self._lost)  # perhaps nobody waits for the job
         finally:
             self._release()
             self._ended.set()

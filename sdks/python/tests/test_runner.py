@@ -1,6 +1,7 @@
 """Pipelines through the runner and a server of the test's own, which $PHAROS_BINARY names."""
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def ended(pid):
             return f.read().rpartition(')')[2].split()[0] == 'Z'
     except FileNotFoundError:
         return True
+
+
+def children(pid):
+    """The processes that a process of somebody else's has started and that are its own still."""
+    found = []
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as f:
+            found += map(int, f.read().split())
+    return found
 
 
 def counter(result, name, committed=True):
@@ -255,7 +265,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from pharos_beam import server
 
-with beam.Pipeline(options=PipelineOptions(['--runner=pharos_beam.PharosRunner', '--streaming'])) as p:
+flags = ['--runner=pharos_beam.PharosRunner', '--streaming', *sys.argv[1:]]
+with beam.Pipeline(options=PipelineOptions(flags)) as p:
     p | PeriodicImpulse(fire_interval=0.05) | beam.Map(lambda x: os.write(1, b'tick\\n'))
     # what the test waits for comes with the job
     print(server.shared(p._options.view_as(__import__('pharos_beam').PharosOptions)).pid)
@@ -278,6 +289,37 @@ def test_server_dies_with_its_program(program):
     assert p.line() == 'tick'
     p.process.send_signal(signal.SIGKILL)
     wait_for(lambda: ended(pid), 'the end of the server')
+
+
+def test_server_that_dies_is_an_error_that_names_it(program):
+    p = program(ENDLESS)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    os.kill(pid, signal.SIGKILL)
+    _, err = p.end()
+    assert re.search(r'PharosError: lost job \S+: the server at 127.0.0.1:\d+ does not answer', err)
+    assert p.process.returncode == 1
+
+
+def test_server_that_dies_leaves_no_workers(program):
+    p = program(ENDLESS, '--pharos_workers=2')
+    pid = int(p.line())
+    workers = wait_for(lambda: children(pid), 'workers')
+    os.kill(pid, signal.SIGKILL)
+    assert 'PharosError: lost job' in p.end()[1]
+    for worker in workers:
+        wait_for(lambda pid=worker: ended(pid), 'the end of a worker')
+
+
+NOT_WAITED_FOR = ENDLESS.replace('with beam', 'p = beam').replace(' as p:', '\nif p:') + 'p.run()'
+
+
+def test_program_that_does_not_wait_says_that_its_job_is_lost(program):
+    p = program(NOT_WAITED_FOR)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    os.kill(pid, signal.SIGKILL)
+    assert 'lost job' in p.end()[1]
 
 
 NOBODY_WAITS = '''

@@ -15,6 +15,7 @@ from pharos_beam import binary
 from pharos_beam import client
 from pharos_beam import failure
 from pharos_beam import graph
+from pharos_beam import loopback
 from pharos_beam import progress
 from pharos_beam import result
 from pharos_beam import version
@@ -94,6 +95,16 @@ def test_a_job_that_cannot_be_followed_is_lost_not_done(serve):
     job = result.PharosResult('job-1', service, None, [service.close], progress.Progress())
     with pytest.raises(pharos_beam.PharosError, match='cannot follow job job-1 any more: ValueError'):
         job.wait_until_finish()
+
+
+def test_workers_are_at_one_address():
+    workers = loopback.Workers(PipelineOptions())
+    try:
+        assert workers.endpoint.startswith('127.0.0.1:')
+        with grpc.insecure_channel(workers.endpoint) as channel:
+            grpc.channel_ready_future(channel).result(timeout=10)
+    finally:
+        workers.close()
 
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    g()\n'

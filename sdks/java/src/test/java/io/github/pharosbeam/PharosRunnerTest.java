@@ -154,6 +154,35 @@ public class PharosRunnerTest {
   }
 
   @Test
+  public void anInterruptEndsTheWaitNotTheJob() throws Exception {
+    PharosPipelineResult result = run();
+    Thread.currentThread().interrupt();
+    PharosException e = assertThrows(PharosException.class, result::waitUntilFinish);
+    assertEquals("interrupted while waiting for job job-1", e.getMessage());
+    assertTrue("the interrupt is forgotten", Thread.interrupted());
+    assertEquals(State.RUNNING, result.getState());
+    result.cancel();
+    assertEquals(State.CANCELLED, result.waitUntilFinish());
+  }
+
+  @Test
+  public void anInterruptedTestCancelsItsJob() throws Exception {
+    PipelineOptions o = options("--runner=TestPharosRunner", "--pharosEndpoint=" + server.endpoint());
+    Thread test = Thread.currentThread();
+    Thread interrupter =
+        new Thread(
+            () -> {
+              server.awaitFollower();
+              test.interrupt();
+            });
+    interrupter.start();
+    assertThrows(PharosException.class, () -> Pipeline.create(o).run());
+    assertTrue("the interrupt is forgotten", Thread.interrupted());
+    interrupter.join();
+    assertEquals(JobState.Enum.CANCELLED, server.state());
+  }
+
+  @Test
   public void refusalsAreOneLine() {
     server.refusal = Status.INVALID_ARGUMENT.withDescription("transform Numbers: no such URN");
     PharosException e = assertThrows(PharosException.class, this::run);

@@ -21,6 +21,7 @@ import org.apache.beam.model.pipeline.v1.MetricsApi.MonitoringInfo;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ArtifactFilePayload;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ArtifactInformation;
 import org.apache.beam.model.pipeline.v1.RunnerApi.Environment;
+import org.apache.beam.model.pipeline.v1.RunnerApi.ExternalPayload;
 import org.apache.beam.model.pipeline.v1.RunnerApi.PTransform;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ProcessPayload;
 import org.apache.beam.runners.core.metrics.MonitoringInfoEncodings;
@@ -287,6 +288,8 @@ public class PharosRunnerTest {
     PharosPipelineResult result = run();
     Environment e = submittedEnvironment();
     assertEquals("beam:env:external:v1", e.getUrn());
+    String address = ExternalPayload.parseFrom(e.getPayload()).getEndpoint().getUrl();
+    assertFalse("localhost may be two addresses", address.startsWith("localhost"));
     assertEquals("the class path is not staged", 0, e.getDependenciesCount());
     result.cancel();
   }

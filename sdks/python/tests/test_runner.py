@@ -21,6 +21,7 @@ from conftest import wait_for
 
 import pharos_beam
 from pharos_beam import binary
+from pharos_beam import client
 from pharos_beam import options
 from pharos_beam import server
 
@@ -226,9 +227,48 @@ def test_refused_pipeline():
         beam.Pipeline(options=arguments('--pharos_max_attempts=1000')).run()
 
 
-def test_no_server():
+def test_no_server(caplog, monkeypatch):
+    monkeypatch.setattr(client, '_PATIENCE_S', 0.1)
     with pytest.raises(pharos_beam.PharosError, match='no job service answers at 127.0.0.1:1'):
         beam.Pipeline(options=arguments('--pharos_endpoint=127.0.0.1:1', '--job_server_timeout=1')).run()
+    assert 'no job service answers at 127.0.0.1:1 yet; waiting 1 s for one' in caplog.text
+
+
+def test_endpoint_that_is_none():
+    with pytest.raises(pharos_beam.PharosError, match="'http://localhost:8073' is not HOST:PORT"):
+        beam.Pipeline(options=arguments('--pharos_endpoint=http://localhost:8073')).run()
+
+
+@pytest.mark.parametrize('option', ['--pharos_workers', '--pharos_max_attempts'])
+def test_number_that_is_none(option, capsys):
+    with pytest.raises(SystemExit):
+        PipelineOptions([f'{option}=0']).view_as(options.PharosOptions)
+    assert f"{option}: '0' is no number from 1 on" in capsys.readouterr().err
+
+
+def script(path, text):
+    path.write_text('#!/bin/sh\n' + text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_program_that_is_another(tmp_path):
+    other = script(tmp_path / 'other', 'exit 0')
+    with pytest.raises(pharos_beam.PharosError, match=f'{other} serve ended with exit code 0: it says nothing'):
+        beam.Pipeline(options=arguments(f'--pharos_binary={other}')).run()
+
+
+def test_interrupt_of_the_start_leaves_no_process(tmp_path, program):
+    slow = script(tmp_path / 'slow', f'echo $$ > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; exec sleep 1000')
+    p = program(
+        'import sys, apache_beam as beam; from apache_beam.options.pipeline_options import PipelineOptions\n'
+        'try: beam.Pipeline(options=PipelineOptions(sys.argv[1:])).run()\n'
+        'except KeyboardInterrupt: print("interrupted"); sys.stdin.read()', '--runner=pharos_beam.PharosRunner',
+        f'--pharos_binary={slow}')
+    pid = int(wait_for(lambda: (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text(), 'the server'))
+    p.process.send_signal(signal.SIGINT)
+    assert p.line() == 'interrupted'
+    assert ended(pid)  # while the program goes on
 
 
 def test_no_program():

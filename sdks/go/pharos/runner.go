@@ -25,8 +25,11 @@ var (
 	verbose  = flag.Bool("pharos_verbose", false, "Let a Pharos server in this process log what it does.")
 )
 
-// defaultAttempts is what `pharos serve` has as well.
-const defaultAttempts = 4
+// As in `pharos serve`.
+const (
+	defaultAttempts = 4
+	maxAttempts     = 100
+)
 
 func init() {
 	beam.RegisterRunner("pharos", Execute)

@@ -152,16 +152,17 @@ func TestEndOfTheContextCancelsTheJob(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for name, set := range map[string]func(){
-		"lots":         func() { *memory = "lots" },
-		"--endpoint":   func() { *jobopts.Async = true },
-		"127.0.0.1:1:": func() { *jobopts.Endpoint = "127.0.0.1:1:" },
+		`--pharos_memory: "lots"`:  func() { *memory = "lots" },
+		"--pharos_max_attempts: 0": func() { *attempts = 0 },
+		"--endpoint":               func() { *jobopts.Async = true },
+		"127.0.0.1:1:":             func() { *jobopts.Endpoint = "127.0.0.1:1:" },
 	} {
 		set()
 		_, err := Execute(t.Context(), squares())
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
-		*memory, *jobopts.Async, *jobopts.Endpoint = "", false, ""
+		*memory, *jobopts.Async, *jobopts.Endpoint, *attempts = "", false, "", defaultAttempts
 	}
 }
 

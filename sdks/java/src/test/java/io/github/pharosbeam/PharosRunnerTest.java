@@ -221,6 +221,9 @@ public class PharosRunnerTest {
     PipelineOptions o = options("--runner=PharosRunner", "--pharosBinary=" + script);
     PharosException e = assertThrows(PharosException.class, () -> Pipeline.create(o).run());
     assertEquals("pharos serve ended with exit code 3: pharos: no room", e.getMessage());
+    Files.writeString(script.toPath(), "#!/bin/sh\n");
+    e = assertThrows(PharosException.class, () -> Pipeline.create(o).run());
+    assertEquals("pharos serve ended with exit code 0: it says nothing (is " + script + " pharos?)", e.getMessage());
   }
 
   @Test

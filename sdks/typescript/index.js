@@ -1,26 +1,29 @@
 // A runner for Beam's TypeScript SDK: docs/typescript.md of the project.
 "use strict";
 require("apache-beam"); // first: its modules need one another in this order
-const { JobMessage_MessageImportance, JobState_Enum } = require("apache-beam/proto/beam_job_api");
+const { JobState_Enum } = require("apache-beam/proto/beam_job_api");
 const { PortableRunner } = require("apache-beam/runners/portable_runner/runner");
+const { PharosResult } = require("./result");
 const { SharedServer } = require("./server");
 const { fits, OWN } = require("./version");
+const { runIn, Workers } = require("./workers");
 
 /** In every answer of a Pharos server (internal/server/jobserver/announce.go). */
 const VERSION_HEADER = "pharos-version";
-const NO_REASON = "the runner gave no reason";
+const GREET_LIMIT_MS = 60000;
+const LOOPBACK = "LOOPBACK";
 
 /** The SDK's portable runner, with a server where none is named, and the reason of a job that failed. */
 class PharosRunner extends PortableRunner {
   /**
-   * The SDK's runner keeps the first client that it made, and ends the server with any job. So where no server is named,
-   * each pipeline has a runner of its own, with its use of the server that they share.
+   * The SDK's runner keeps the first client that it made. So where no server is named, each pipeline has a runner of its own,
+   * with its use of the server that they share.
    * @param options {import("./index").PharosOptions}
    * @param use one pipeline's, where no server is named
    */
   constructor(options, use) {
     const jobEndpoint = options.pharosEndpoint || options.jobEndpoint;
-    super({ environmentType: "LOOPBACK", ...options, ...(jobEndpoint && { jobEndpoint }) }, use);
+    super({ environmentType: LOOPBACK, ...options, ...(jobEndpoint && { jobEndpoint }) }, use);
     this.use = use;
     this.shared = jobEndpoint || use ? undefined : new SharedServer(options);
   }
@@ -31,49 +34,57 @@ class PharosRunner extends PortableRunner {
     return this.latest.getClient();
   }
 
+  /** HOST:PORT of the server, once there is one. */
+  endpoint() {
+    return this.defaultOptions.jobEndpoint;
+  }
+
   async runPipeline(pipeline, options) {
     if (this.shared) {
       this.latest = new PharosRunner(this.defaultOptions, this.shared.use());
       return this.latest.runPipeline(pipeline, options);
     }
-    let result;
+    const opened = [];
+    const close = async () => {
+      while (opened.length) await opened.pop().stop();
+    };
     try {
-      await this.getClient(); // starts the server; were there none, the SDK would leave its workers behind
+      if (this.use) opened.push(this.use);
       await this.greet();
-      result = await super.runPipeline(pipeline, options);
+      if (this.defaultOptions.environmentType === LOOPBACK) {
+        const workers = new Workers();
+        const address = await workers.start();
+        opened.push(workers);
+        pipeline = runIn(address, pipeline);
+        options = { ...options, environmentType: "EXTERNAL" }; // else the SDK starts workers
+      }
+      const { jobId } = await super.runPipeline(pipeline, options);
+      return new PharosResult(this, jobId, close);
     } catch (e) {
-      await this.use?.stop();
+      await close();
       throw e;
     }
-    result.said = this.lastError(result.jobId);
-    return result;
   }
 
-  /** Asks the server who it is, and fails if it is a Pharos that this package does not fit. */
+  /** Asks the server who it is, and fails if nobody answers, or a Pharos that this package does not fit. */
   async greet() {
-    const call = (await this.getClient()).describePipelineOptions({});
-    await call; // fails if nobody answers
-    const theirs = (await call.headers)[VERSION_HEADER];
-    if (theirs === undefined) {
-      console.warn("the server does not say that it is Pharos");
-    } else if (!fits(String(theirs))) {
-      throw new Error(`the server is Pharos ${theirs}, and this is pharos-beam ${OWN}: use the one that fits the other`);
-    }
-  }
-
-  /** Reads what a job says to its end; resolves to its last error. */
-  async lastError(jobId) {
-    let last = NO_REASON;
+    const client = await this.getClient(); // starts the server
+    let headers;
     try {
-      const call = (await this.getClient()).getMessageStream({ jobId });
-      for await (const { response } of call.responses) {
-        const message = response.oneofKind === "messageResponse" ? response.messageResponse : undefined;
-        if (message?.importance === JobMessage_MessageImportance.JOB_MESSAGE_ERROR) last = message.messageText;
-      }
-    } catch (e) {
-      if (last === NO_REASON) last = `lost the job's messages: ${e.message}`;
+      const call = client.describePipelineOptions({}, { timeout: GREET_LIMIT_MS });
+      await call;
+      headers = await call.headers;
+    } catch (cause) {
+      const what = `no job service answers at ${this.endpoint()} (is \`pharos serve\` running there?)`;
+      throw new Error(`${what}: ${cause.message}`, { cause });
     }
-    return last;
+    const theirs = headers[VERSION_HEADER];
+    if (theirs === undefined) {
+      console.warn(`the server at ${this.endpoint()} does not say that it is Pharos`);
+    } else if (!fits(String(theirs))) {
+      const both = `the server at ${this.endpoint()} is Pharos ${theirs}, and this is pharos-beam ${OWN}`;
+      throw new Error(`${both}: use the one that fits the other`);
+    }
   }
 
   /** Runs a pipeline and waits for its end; a drained job has done what it was to do. */
@@ -81,7 +92,7 @@ class PharosRunner extends PortableRunner {
     const result = await this.runAsync(pipeline, options);
     const state = await result.waitUntilFinish();
     if (state !== JobState_Enum.DONE && state !== JobState_Enum.DRAINED) {
-      const reason = state === JobState_Enum.FAILED ? `: ${await result.said}` : "";
+      const reason = state === JobState_Enum.FAILED ? `: ${result.reason}` : "";
       throw new Error(`Job ${result.jobId} is ${JobState_Enum[state]}${reason}`);
     }
     return result;

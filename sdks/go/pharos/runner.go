@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
@@ -24,8 +25,11 @@ var (
 	verbose  = flag.Bool("pharos_verbose", false, "Let a Pharos server in this process log what it does.")
 )
 
-// defaultAttempts is what `pharos serve` has as well.
-const defaultAttempts = 4
+// As in `pharos serve`.
+const (
+	defaultAttempts = 4
+	maxAttempts     = 100
+)
 
 func init() {
 	beam.RegisterRunner("pharos", Execute)
@@ -33,7 +37,8 @@ func init() {
 }
 
 // Execute runs a pipeline and waits for its end. The error of a job that failed
-// has the message of the runner, which names the transform.
+// has the message of the runner, which names the transform. When ctx ends before
+// the job, the job is cancelled and the error is that of ctx.
 func Execute(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error) {
 	if !beam.Initialized() {
 		return nil, errors.New("pharos: beam.Init() has not been called before the pipeline was made")
@@ -48,8 +53,10 @@ func Execute(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error)
 	if err != nil {
 		return nil, fmt.Errorf("pharos: translate the pipeline: %w", err)
 	}
-	defer stop()
-	return runnerlib.Execute(ctx, pipeline, endpoint, &runnerlib.JobOptions{
+	if !*jobopts.Async { // whose workers are here as long as the program is
+		defer stop()
+	}
+	result, err := runJob(ctx, pipeline, endpoint, &runnerlib.JobOptions{
 		Name:         jobopts.GetJobName(),
 		Experiments:  jobopts.GetExperiments(),
 		Worker:       *jobopts.WorkerBinary,
@@ -57,6 +64,13 @@ func Execute(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error)
 		Parallelism:  *jobopts.Parallelism,
 		Loopback:     loopback,
 	}, *jobopts.Async)
+	if result == nil {
+		return nil, fmt.Errorf("pharos: %w", err)
+	}
+	if err != nil {
+		err = fmt.Errorf("pharos: %w", err)
+	}
+	return result, err
 }
 
 // connect finds the server: the one that --endpoint names, or that in this
@@ -86,12 +100,18 @@ func translate(ctx context.Context, p *beam.Pipeline, loopback bool) (_ *pipepb.
 	xlangx.ResolveArtifacts(ctx, edges, nil)
 	urn, config, stop := jobopts.GetEnvironmentUrn, jobopts.GetEnvironmentConfig, func() {}
 	if loopback {
-		workers, err := extworker.StartLoopback(ctx, 0)
+		// While a job is cancelled because ctx has ended, its workers are still there.
+		workers, err := extworker.StartLoopback(context.WithoutCancel(ctx), 0)
 		if err != nil {
 			return nil, nil, err
 		}
-		urn, config = externalURN, workers.EnvironmentConfig
 		stop = func() { workers.Stop(ctx) }
+		address, err := listening(workers.EnvironmentConfig(ctx))
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		urn, config = externalURN, func(context.Context) string { return address }
 	}
 	environment, err := graphx.CreateEnvironment(ctx, urn(ctx), config)
 	if err != nil {
@@ -104,6 +124,16 @@ func translate(ctx context.Context, p *beam.Pipeline, loopback bool) (_ *pipepb.
 		return nil, nil, err
 	}
 	return pipeline, stop, nil
+}
+
+// listening is the one address at which a server listens that was told to do so
+// at localhost, which may be two: at the other there may be another program.
+func listening(localhost string) (string, error) {
+	address, err := net.ResolveTCPAddr("tcp", localhost) // chooses as net.Listen does
+	if err != nil {
+		return "", err
+	}
+	return address.String(), nil
 }
 
 func externalURN(context.Context) string { return "beam:env:external:v1" }

@@ -2,6 +2,7 @@ package pharos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,8 +15,10 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
+	"github.com/pharos-beam/pharos/internal/cli"
 	"github.com/pharos-beam/pharos/internal/server/jobserver"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 var squared = beam.NewCounter("test", "squared")
@@ -27,7 +30,17 @@ func square(ctx context.Context, x int) int {
 
 func fail(x int) (int, error) { return 0, fmt.Errorf("boom %d", x) }
 
+// started and finish are of the one test that waits.
+var started, finish = make(chan struct{}, 1), make(chan struct{})
+
+func hang(x int) int {
+	started <- struct{}{}
+	<-finish
+	return x
+}
+
 func init() {
+	register.Function1x1(hang)
 	register.Function2x1(square)
 	register.Function1x2(fail)
 }
@@ -57,6 +70,18 @@ func TestPipelineInThisProcess(t *testing.T) {
 	}
 }
 
+func TestNoFileIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	if _, err := beam.Run(t.Context(), "pharos", squares()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
+}
+
 func TestTwoAtOnceShareTheServer(t *testing.T) {
 	first, release, err := servers.acquire()
 	if err != nil {
@@ -81,18 +106,63 @@ func TestFailureNamesTheTransform(t *testing.T) {
 	}
 }
 
+func serve(t *testing.T) *cli.Embedded {
+	cfg, err := config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := cli.Embed(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	*jobopts.Endpoint = server.JobEndpoint
+	t.Cleanup(func() { *jobopts.Endpoint = "" })
+	return server
+}
+
+func TestEndOfTheContextCancelsTheJob(t *testing.T) {
+	server := serve(t)
+	t.Cleanup(func() { close(finish) })
+	ctx, cancel := context.WithCancel(t.Context())
+	var result beam.PipelineResult
+	var err error
+	var ran sync.WaitGroup
+	ran.Go(func() {
+		p, s := beam.NewPipelineWithRoot()
+		beam.ParDo(s, hang, beam.Create(s, 1))
+		result, err = Execute(ctx, p)
+	})
+	<-started
+	cancel()
+	ran.Wait()
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	cc, err := grpc.NewClient(server.JobEndpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	state, err := jobpb.NewJobServiceClient(cc).GetState(t.Context(), &jobpb.GetJobStateRequest{JobId: result.JobID()})
+	if err != nil || state.GetState() != jobpb.JobState_CANCELLED {
+		t.Errorf("the job is %v (%v)", state.GetState(), err)
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	for name, set := range map[string]func(){
-		"lots":         func() { *memory = "lots" },
-		"--endpoint":   func() { *jobopts.Async = true },
-		"127.0.0.1:1:": func() { *jobopts.Endpoint = "127.0.0.1:1:" },
+		`--pharos_memory: "lots"`:  func() { *memory = "lots" },
+		"--pharos_max_attempts: 0": func() { *attempts = 0 },
+		"--endpoint":               func() { *jobopts.Async = true },
+		"127.0.0.1:1:":             func() { *jobopts.Endpoint = "127.0.0.1:1:" },
 	} {
 		set()
 		_, err := Execute(t.Context(), squares())
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
-		*memory, *jobopts.Async, *jobopts.Endpoint = "", false, ""
+		*memory, *jobopts.Async, *jobopts.Endpoint, *attempts = "", false, "", defaultAttempts
 	}
 }
 

@@ -1,6 +1,7 @@
 package pharos
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -84,16 +85,19 @@ func config() (cli.Config, error) {
 		Host: "127.0.0.1", Memory: cli.DefaultMemory(), MaxAttempts: *attempts, Version: own(),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
+	if *attempts < 1 || *attempts > maxAttempts {
+		return cli.Config{}, fmt.Errorf("--pharos_max_attempts: %d is not a number from 1 to %d", *attempts, maxAttempts)
+	}
 	for _, o := range []struct {
-		text string
-		to   *int64
-	}{{*memory, &c.Memory}, {*disk, &c.Disk}} {
+		name, text string
+		to         *int64
+	}{{"--pharos_memory", *memory, &c.Memory}, {"--pharos_disk", *disk, &c.Disk}} {
 		if o.text == "" {
 			continue
 		}
 		n, err := cli.ParseSize(o.text)
 		if err != nil {
-			return cli.Config{}, err
+			return cli.Config{}, fmt.Errorf("%s: %w", o.name, err)
 		}
 		*o.to = n
 	}

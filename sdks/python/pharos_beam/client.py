@@ -1,6 +1,7 @@
 """The Jobs API as the runner uses it."""
 import logging
 import os
+import re
 import sys
 from typing import Any
 from typing import Optional
@@ -25,6 +26,9 @@ _LOGGER = logging.getLogger(__name__)
 #: Headers of every answer of a Pharos server (internal/server/jobserver/announce.go).
 VERSION_HEADER = 'pharos-version'
 HTTP_HEADER = 'pharos-http'
+
+_PATIENCE_S = 2  # before a warning
+_ENDPOINT = re.compile(r'[^/\s]+:\d+')
 
 _CHANNEL_OPTIONS = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
 
@@ -65,12 +69,12 @@ class Service:
 
     def _greet(self) -> Optional[str]:
         try:
-            grpc.channel_ready_future(self._channel).result(timeout=self.timeout_s)
+            self._await_server()
             _, call = self.stub.DescribePipelineOptions.with_call(
                 beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=self.timeout_s)
         except grpc.FutureTimeoutError as e:
             raise PharosError(
-                f'no job service answers at {self.endpoint} within {self.timeout_s} s (--job_server_timeout):'
+                f'no job service answers at {self.endpoint} within {self.timeout_s:g} s (--job_server_timeout):'
                 ' is `pharos serve` running there?') from e
         except grpc.RpcError as e:
             raise explain('ask for the options of the server', e, self.endpoint) from e
@@ -83,6 +87,15 @@ class Service:
                 f'the server at {self.endpoint} is Pharos {theirs}, and this is pharos-beam {version.VERSION}:'
                 ' install the one that fits the other')
         return headers.get(HTTP_HEADER)
+
+    def _await_server(self) -> None:
+        """Waits for somebody at the endpoint: perhaps the server is just being started."""
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=min(_PATIENCE_S, self.timeout_s))
+        except grpc.FutureTimeoutError:
+            _LOGGER.warning('no job service answers at %s yet; waiting %g s for one', self.endpoint, self.timeout_s)
+            ready.result(timeout=max(0, self.timeout_s - _PATIENCE_S))
 
     def call(self, what: str, method: Any, request: Any) -> Any:
         """Does one call; a PharosError says what could not be done."""
@@ -133,6 +146,8 @@ def connect(options: PipelineOptions) -> Service:
     given = ours.pharos_endpoint or portable.job_endpoint
     timeout_s = float(portable.job_server_timeout)
     if given:
+        if not _ENDPOINT.fullmatch(given):
+            raise PharosError(f'the endpoint {given!r} is not HOST:PORT')
         return Service(given, False, timeout_s)
     try:
         own = server.shared(ours)

@@ -59,19 +59,28 @@ class Caught:
 
 
 def job_failed(message: str, original: Optional[BaseException] = None) -> JobFailedError:
-    """Makes the exception for a job that failed with that message."""
-    if original is None:
-        failure = _instance(_type_in(message), message)
-    else:
-        first = _unwrapped(original)
-        failure = _instance(type(first), _text(original))
-        failure.__dict__.update(getattr(first, '__dict__', {}))
-        failure.__context__, failure.__cause__ = first.__context__, first.__cause__
-        failure.__suppress_context__ = first.__suppress_context__
-        failure.__traceback__ = original.__traceback__
-        original = first
+    """Makes the exception for a job that failed with that message; of no other type where that cannot be made."""
+    try:
+        failure, original = _as_its_type(message, original)
+    except BaseException:  # pylint: disable=broad-except
+        failure = JobFailedError(message)  # what ran was code of the pipeline's: a __str__ that fails, for one
+        if original is not None:
+            failure.__traceback__ = original.__traceback__
     failure.message, failure.original = message, original
     return failure
+
+
+def _as_its_type(message: str, original: Optional[BaseException]) -> tuple[JobFailedError, Optional[BaseException]]:
+    """Makes the exception of the type of the pipeline's own, and finds that one beneath what Beam made of it."""
+    if original is None:
+        return _instance(_type_in(message), message), None
+    first = _unwrapped(original)
+    failure = _instance(type(first), _text(original))
+    failure.__dict__.update(getattr(first, '__dict__', {}))
+    failure.__context__, failure.__cause__ = first.__context__, first.__cause__
+    failure.__suppress_context__ = first.__suppress_context__
+    failure.__traceback__ = original.__traceback__
+    return failure, first
 
 
 def _unwrapped(exception: BaseException) -> BaseException:

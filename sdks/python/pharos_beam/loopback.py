@@ -93,7 +93,9 @@ class Workers:
         self._server = grpc.server(
             thread_pool_executor.shared_unbounded_instance(),
             options=[('grpc.http2.max_pings_without_data', 0), ('grpc.http2.max_ping_strikes', 0)])
-        self.endpoint = f'localhost:{self._server.add_insecure_port("localhost:0")}'
+        # Not localhost, which is often two addresses: gRPC takes a port that is free on one of them, and is content
+        # when the other has that of another program, which the runner might reach then.
+        self.endpoint = f'127.0.0.1:{self._server.add_insecure_port("127.0.0.1:0")}'
         beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, self._server)
         self._server.start()
 

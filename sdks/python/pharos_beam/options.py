@@ -4,6 +4,12 @@ import argparse
 from apache_beam.options.pipeline_options import PipelineOptions
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 on')
+    return int(text)
+
+
 class PharosOptions(PipelineOptions):
     """Options of `PharosRunner`.
 
@@ -30,11 +36,11 @@ class PharosOptions(PipelineOptions):
             '--pharos_data', metavar='DIR',
             help='Folder in which an own server keeps its jobs, to be looked at later. By default it keeps nothing.')
         parser.add_argument(
-            '--pharos_workers', type=int, metavar='N',
+            '--pharos_workers', type=_positive, metavar='N',
             help='Run the code in N processes of this interpreter, on the machine of the server, instead of in this'
             ' program. With --environment_type, the number of workers for each environment of the job.')
         parser.add_argument(
-            '--pharos_max_attempts', type=int, metavar='N',
+            '--pharos_max_attempts', type=_positive, metavar='N',
             help='How often a failing bundle is tried before the job fails. By default what the server was'
             ' started with.')
         parser.add_argument(

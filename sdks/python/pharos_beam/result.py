@@ -76,11 +76,16 @@ class PharosResult(runner.PipelineResult):
                 original = self._caught.find(self._last_error) if self._caught else None
                 self._failure = job_failed(self._last_error, original)
             self._metrics = self._fetch_metrics()
-        except PharosError as e:
+        except Exception as e:  # pylint: disable=broad-except
             if PipelineState.is_terminal(self._state):
                 _LOGGER.warning('the metrics of job %s are lost: %s', self.job_id, e)
-            else:
+            elif isinstance(e, PharosError):
                 self._lost = e
+            else:
+                self._lost = PharosError(f'cannot follow job {self.job_id} any more: {e!r}')
+                self._lost.__cause__ = e
+            if self._lost is not None:
+                _LOGGER.error('%s', self._lost)  # perhaps nobody waits for the job
         finally:
             self._release()
             self._ended.set()

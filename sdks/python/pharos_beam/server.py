@@ -61,7 +61,13 @@ class Server:
                 raise PharosError(f'cannot start {settings.program}: {e}') from e
             self._output = threading.Thread(target=self._read_output, name='pharos-output', daemon=True)
             self._output.start()
-            addresses = self._await_ready(ready)
+            try:
+                addresses = self._await_ready(settings.program, ready)
+            except BaseException:  # Ctrl-C, for one
+                self._process.kill()
+                self._process.wait()
+                self.hang_up()
+                raise
         self.endpoint: str = addresses['job_endpoint']
         self.http: str = addresses['http']
         self.pid = self._process.pid
@@ -73,19 +79,21 @@ class Server:
             _LOGGER.debug('%s', text)
             self._tail.append(text)
 
-    def _await_ready(self, ready: str) -> dict[str, str]:
+    def _await_ready(self, program: str, ready: str) -> dict[str, str]:
         end = time.monotonic() + START_LIMIT_S
         while not os.path.exists(ready):
             code = self._process.poll()
             if code is not None:
                 self._output.join(STOP_LIMIT_S)
-                raise PharosError(f'pharos serve ended with exit code {code}: {" / ".join(self._tail)}')
+                raise PharosError(f'{program} serve ended with exit code {code}: {self._said()}')
             if time.monotonic() > end:
-                self.stop()
-                raise PharosError(f'pharos serve is not ready after {START_LIMIT_S} s: {" / ".join(self._tail)}')
+                raise PharosError(f'{program} serve is not ready after {START_LIMIT_S} s: {self._said()}')
             time.sleep(_POLL_S)
         with open(ready, encoding='utf-8') as f:
             return json.load(f)
+
+    def _said(self) -> str:
+        return ' / '.join(self._tail) or 'it says nothing (is it pharos?)'
 
     def alive(self) -> bool:
         return self._process.poll() is None

@@ -15,7 +15,9 @@ from pharos_beam import binary
 from pharos_beam import client
 from pharos_beam import failure
 from pharos_beam import graph
+from pharos_beam import loopback
 from pharos_beam import progress
+from pharos_beam import result
 from pharos_beam import version
 
 
@@ -36,7 +38,7 @@ def test_versions_that_fit(server, own, fits):
 
 
 class Jobs(beam_job_api_pb2_grpc.JobServiceServicer):
-    """A server that only says who it is."""
+    """A server that only says who it is, and that its jobs are in a state that nobody knows."""
 
     def __init__(self, headers):
         self.headers = headers
@@ -44,6 +46,10 @@ class Jobs(beam_job_api_pb2_grpc.JobServiceServicer):
     def DescribePipelineOptions(self, request, context):  # pylint: disable=invalid-name
         context.send_initial_metadata(self.headers)
         return beam_job_api_pb2.DescribePipelineOptionsResponse()
+
+    def GetMessageStream(self, request, context):  # pylint: disable=invalid-name
+        event = beam_job_api_pb2.JobStateEvent(state=99)
+        yield beam_job_api_pb2.JobMessagesResponse(state_response=event)
 
 
 @pytest.fixture
@@ -82,6 +88,23 @@ def test_job_service_that_does_not_know_the_call(serve):
     with pytest.raises(pharos_beam.PharosError, match='does not do that'):
         service.call('drain the job', service.stub.Drain, beam_job_api_pb2.DrainJobRequest())
     service.close()
+
+
+def test_a_job_that_cannot_be_followed_is_lost_not_done(serve):
+    service = client.Service(serve(), True, 10)
+    job = result.PharosResult('job-1', service, None, [service.close], progress.Progress())
+    with pytest.raises(pharos_beam.PharosError, match='cannot follow job job-1 any more: ValueError'):
+        job.wait_until_finish()
+
+
+def test_workers_are_at_one_address():
+    workers = loopback.Workers(PipelineOptions())
+    try:
+        assert workers.endpoint.startswith('127.0.0.1:')
+        with grpc.insecure_channel(workers.endpoint) as channel:
+            grpc.channel_ready_future(channel).result(timeout=10)
+    finally:
+        workers.close()
 
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    g()\n'

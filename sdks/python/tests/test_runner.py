@@ -1,6 +1,7 @@
 """Pipelines through the runner and a server of the test's own, which $PHAROS_BINARY names."""
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from conftest import wait_for
 
 import pharos_beam
 from pharos_beam import binary
+from pharos_beam import client
 from pharos_beam import options
 from pharos_beam import server
 
@@ -46,6 +48,15 @@ def ended(pid):
             return f.read().rpartition(')')[2].split()[0] == 'Z'
     except FileNotFoundError:
         return True
+
+
+def children(pid):
+    """The processes that a process of somebody else's has started and that are its own still."""
+    found = []
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as f:
+            found += map(int, f.read().split())
+    return found
 
 
 def counter(result, name, committed=True):
@@ -111,6 +122,32 @@ def test_failure_is_that_of_the_code(kind):
     if kind is Strange:
         assert failure.a == 'boom'
     assert p.result.state == PipelineState.FAILED
+
+
+class Unspeakable(Exception):
+    """Has no text, and cannot be made again."""
+
+    def __init__(self):
+        super().__init__(1, 2)
+
+    def __str__(self):
+        raise SystemExit('no text')
+
+
+@pytest.mark.parametrize('more', [[], ['--pharos_workers=1']])
+def test_failure_without_a_text_is_a_failure(more):
+
+    def fail(unused):
+        raise Unspeakable
+
+    p = beam.Pipeline(options=arguments(*more))
+    p | beam.Create([1]) | 'ThisStep' >> beam.Map(fail)  # pylint: disable=expression-not-assigned
+    result = p.run()
+    with pytest.raises(pharos_beam.JobFailedError, match='ThisStep') as caught:
+        result.wait_until_finish()
+    assert 'Unspeakable' in caught.value.message
+    assert result.state == PipelineState.FAILED
+    assert result.metrics() is not None
 
 
 def test_failure_in_another_process():
@@ -190,9 +227,48 @@ def test_refused_pipeline():
         beam.Pipeline(options=arguments('--pharos_max_attempts=1000')).run()
 
 
-def test_no_server():
+def test_no_server(caplog, monkeypatch):
+    monkeypatch.setattr(client, '_PATIENCE_S', 0.1)
     with pytest.raises(pharos_beam.PharosError, match='no job service answers at 127.0.0.1:1'):
         beam.Pipeline(options=arguments('--pharos_endpoint=127.0.0.1:1', '--job_server_timeout=1')).run()
+    assert 'no job service answers at 127.0.0.1:1 yet; waiting 1 s for one' in caplog.text
+
+
+def test_endpoint_that_is_none():
+    with pytest.raises(pharos_beam.PharosError, match="'http://localhost:8073' is not HOST:PORT"):
+        beam.Pipeline(options=arguments('--pharos_endpoint=http://localhost:8073')).run()
+
+
+@pytest.mark.parametrize('option', ['--pharos_workers', '--pharos_max_attempts'])
+def test_number_that_is_none(option, capsys):
+    with pytest.raises(SystemExit):
+        PipelineOptions([f'{option}=0']).view_as(options.PharosOptions)
+    assert f"{option}: '0' is no number from 1 on" in capsys.readouterr().err
+
+
+def script(path, text):
+    path.write_text('#!/bin/sh\n' + text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_program_that_is_another(tmp_path):
+    other = script(tmp_path / 'other', 'exit 0')
+    with pytest.raises(pharos_beam.PharosError, match=f'{other} serve ended with exit code 0: it says nothing'):
+        beam.Pipeline(options=arguments(f'--pharos_binary={other}')).run()
+
+
+def test_interrupt_of_the_start_leaves_no_process(tmp_path, program):
+    slow = script(tmp_path / 'slow', f'echo $$ > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; exec sleep 1000')
+    p = program(
+        'import sys, apache_beam as beam; from apache_beam.options.pipeline_options import PipelineOptions\n'
+        'try: beam.Pipeline(options=PipelineOptions(sys.argv[1:])).run()\n'
+        'except KeyboardInterrupt: print("interrupted"); sys.stdin.read()', '--runner=pharos_beam.PharosRunner',
+        f'--pharos_binary={slow}')
+    pid = int(wait_for(lambda: (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text(), 'the server'))
+    p.process.send_signal(signal.SIGINT)
+    assert p.line() == 'interrupted'
+    assert ended(pid)  # while the program goes on
 
 
 def test_no_program():
@@ -229,7 +305,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from pharos_beam import server
 
-with beam.Pipeline(options=PipelineOptions(['--runner=pharos_beam.PharosRunner', '--streaming'])) as p:
+flags = ['--runner=pharos_beam.PharosRunner', '--streaming', *sys.argv[1:]]
+with beam.Pipeline(options=PipelineOptions(flags)) as p:
     p | PeriodicImpulse(fire_interval=0.05) | beam.Map(lambda x: os.write(1, b'tick\\n'))
     # what the test waits for comes with the job
     print(server.shared(p._options.view_as(__import__('pharos_beam').PharosOptions)).pid)
@@ -252,6 +329,37 @@ def test_server_dies_with_its_program(program):
     assert p.line() == 'tick'
     p.process.send_signal(signal.SIGKILL)
     wait_for(lambda: ended(pid), 'the end of the server')
+
+
+def test_server_that_dies_is_an_error_that_names_it(program):
+    p = program(ENDLESS)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    os.kill(pid, signal.SIGKILL)
+    _, err = p.end()
+    assert re.search(r'PharosError: lost job \S+: the server at 127.0.0.1:\d+ does not answer', err)
+    assert p.process.returncode == 1
+
+
+def test_server_that_dies_leaves_no_workers(program):
+    p = program(ENDLESS, '--pharos_workers=2')
+    pid = int(p.line())
+    workers = wait_for(lambda: children(pid), 'workers')
+    os.kill(pid, signal.SIGKILL)
+    assert 'PharosError: lost job' in p.end()[1]
+    for worker in workers:
+        wait_for(lambda pid=worker: ended(pid), 'the end of a worker')
+
+
+NOT_WAITED_FOR = ENDLESS.replace('with beam', 'p = beam').replace(' as p:', '\nif p:') + 'p.run()'
+
+
+def test_program_that_does_not_wait_says_that_its_job_is_lost(program):
+    p = program(NOT_WAITED_FOR)
+    pid = int(p.line())
+    assert p.line() == 'tick'
+    os.kill(pid, signal.SIGKILL)
+    assert 'lost job' in p.end()[1]
 
 
 NOBODY_WAITS = '''

@@ -58,28 +58,79 @@ test("one runner at once", needs, async () => {
   assert.ok(runner.shared.server.how, "the server outlives its jobs");
 });
 
-// Two who wait for one job's end are one use: the other job, whose end nobody has seen yet, keeps the server.
 test("the end of a job leaves the server to the other", needs, async () => {
   const runner = pharosRunner();
   const one = await runner.runAsync(squares([1]));
-  const other = await runner.runAsync(squares([2]));
   const server = runner.shared.server;
+  const other = runner.shared.use();
+  await other.start();
   await Promise.all([one.waitUntilFinish(), one.waitUntilFinish()]);
   assert.ok(!server.how, "the first job's end has ended the server");
-  assert.strictEqual(await other.waitUntilFinish(), JobState_Enum.DONE);
+  await other.stop();
   assert.ok(server.how);
 });
 
-// Whatever the runner left open would keep that program from its end.
-test("a program ends after one runner's pipelines", needs, async () => {
+/** Runs a program of ours; resolves to how it ended. Killed by the time limit it has no exit code. */
+function runs(body) {
   const program = `
     const { pharosRunner } = require(${JSON.stringify(require.resolve("../index"))});
     const beam = require("apache-beam");
+    const { requireForSerialization } = require("apache-beam/serialization");
+    const closed = (f, values) => Object.assign(f, { __closure: () => values });
     const runner = pharosRunner();
+    ${body}`;
+  return promisify(execFile)(process.execPath, ["-e", program], { timeout: 30000 }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  );
+}
+
+// Whatever the runner left open would keep that program from its end.
+test("a program ends after one runner's pipelines", needs, async () => {
+  const { code, stdout } = await runs(`
     const run = () => runner.run((root) => root.apply(beam.create([1])));
-    run().then(() => Promise.all([run(), run()])).then(() => console.log("all", "done"));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["-e", program], { timeout: 60000 });
+    run().then(() => Promise.all([run(), run()])).then(() => console.log("all", "done"));`);
   assert.match(stdout, /all done/);
+  assert.strictEqual(code, 0);
+});
+
+const kills = `
+  const kill = () => runner.shared.server.process.kill("SIGKILL");
+  requireForSerialization("kills", { kill });
+  const run = (how) => runner[how]((root) =>
+    root.apply(beam.create([1])).map(beam.withName("kill", closed(() => kill(), { kill }))));`;
+const lost = /lost job \S+: the server at 127\.0\.0\.1:\d+ does not answer/;
+
+test("a server that dies is an error, and the program ends", needs, async () => {
+  const caught = await runs(`${kills} run("run").catch((e) => { console.log("caught", e.message); process.exitCode = 3; });`);
+  assert.strictEqual(caught.code, 3, caught.stderr);
+  assert.match(caught.stdout, new RegExp(`caught ${lost.source}`));
+  const uncaught = await runs(`${kills} run("run");`);
+  assert.strictEqual(uncaught.code, 1);
+  assert.match(uncaught.stderr, new RegExp(`Error: ${lost.source}`));
+});
+
+test("a server that dies ends a program that does not wait", needs, async () => {
+  const { code, stderr } = await runs(`${kills} run("runAsync");`);
+  assert.strictEqual(code, 0, stderr);
+  assert.match(stderr, lost);
+});
+
+test("a program that does not wait ends with its job", needs, async () => {
+  const { code, stderr } = await runs(`runner.runAsync((root) => root.apply(beam.create([1])));`);
+  assert.strictEqual(code, 0, stderr);
+});
+
+test("a refused pipeline leaves nothing open", needs, async () => {
+  const { code, stdout } = await runs(`
+    pharosRunner({ maxAttempts: 1000 }).run((root) => root.apply(beam.create([1]))).catch((e) => console.log("caught", e.message));`);
+  assert.match(stdout, /caught [^]*max_attempts/);
+  assert.strictEqual(code, 0);
+});
+
+test("nobody at the endpoint", async () => {
+  const run = pharosRunner({ pharosEndpoint: "127.0.0.1:1" }).run((root) => root.apply(beam.create([1])));
+  await assert.rejects(run, /no job service answers at 127.0.0.1:1 \(is `pharos serve` running there\?\)/);
 });
 
 test("no program", async () => {

@@ -29,12 +29,14 @@ final class LocalServer implements AutoCloseable {
   /** Lines of its output that an error quotes. */
   private static final int TAIL_LINES = 10;
 
+  private final String program;
   private final Process process;
   private final Thread output;
   private final Deque<String> tail = new ArrayDeque<>();
   private String endpoint;
 
-  private LocalServer(Process process) {
+  private LocalServer(String program, Process process) {
+    this.program = program;
     this.process = process;
     output = new Thread(this::readOutput, "pharos-output");
     output.setDaemon(true);
@@ -47,8 +49,9 @@ final class LocalServer implements AutoCloseable {
     try {
       dir = Files.createTempDirectory("pharos-java");
       Path ready = dir.resolve("ready.json");
-      Process process = new ProcessBuilder(command(options, ready)).redirectErrorStream(true).start();
-      LocalServer server = new LocalServer(process);
+      List<String> command = command(options, ready);
+      Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+      LocalServer server = new LocalServer(command.get(0), process);
       server.awaitReady(ready);
       return server;
     } catch (IOException e) {
@@ -112,7 +115,7 @@ final class LocalServer implements AutoCloseable {
 
   private String said() {
     synchronized (tail) {
-      return String.join(" / ", tail);
+      return tail.isEmpty() ? "it says nothing (is " + program + " pharos?)" : String.join(" / ", tail);
     }
   }
 

@@ -265,7 +265,7 @@ public final class PharosPipelineResult implements PipelineResult {
    * @param limit how long; forever when it is shorter than a millisecond
    * @return the last state, or null if the job still runs after that time
    * @throws PipelineExecutionException if the job failed; its cause is a {@link JobFailedException}
-   * @throws PharosException if the server does not answer any more
+   * @throws PharosException if the server does not answer any more; or if this thread is interrupted, which does not end the job
    */
   @Override
   public State waitUntilFinish(Duration limit) {

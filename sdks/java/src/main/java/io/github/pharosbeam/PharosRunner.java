@@ -2,6 +2,7 @@ package io.github.pharosbeam;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.List;
 import org.apache.beam.fn.harness.ExternalWorkerService;
@@ -20,6 +21,7 @@ import org.apache.beam.sdk.util.construction.PipelineOptionsTranslation;
 import org.apache.beam.sdk.util.construction.PipelineTranslation;
 import org.apache.beam.sdk.util.construction.SdkComponents;
 import org.apache.beam.sdk.util.construction.resources.PipelineResources;
+import org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.net.HostAndPort;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -95,7 +97,7 @@ public final class PharosRunner extends PipelineRunner<PharosPipelineResult> {
     PortablePipelineOptions o = portable();
     switch (o.getDefaultEnvironmentType()) {
       case Environments.ENVIRONMENT_LOOPBACK:
-        o.setDefaultEnvironmentConfig(resources.add(startWorkers()).getApiServiceDescriptor().getUrl());
+        o.setDefaultEnvironmentConfig(address(resources.add(startWorkers())));
         stageOnlyWhatIsNamed(o);
         return true;
       case Environments.ENVIRONMENT_PROCESS:
@@ -125,6 +127,12 @@ public final class PharosRunner extends PipelineRunner<PharosPipelineResult> {
     } catch (Exception e) {
       throw new PharosException("cannot start the worker service in this JVM: " + e.getMessage(), e);
     }
+  }
+
+  /** The one address of workers that call it localhost, which may be two: at the other there may be another program. */
+  private static String address(GrpcFnServer<ExternalWorkerService> workers) {
+    int port = HostAndPort.fromString(workers.getApiServiceDescriptor().getUrl()).getPort();
+    return HostAndPort.fromParts(InetAddress.getLoopbackAddress().getHostAddress(), port).toString();
   }
 
   /**

@@ -95,7 +95,7 @@ final class Program {
       }
       return file;
     } catch (IOException e) {
-      throw new PharosException("cannot unpack the pharos program to " + cache + ": " + e.getMessage(), e);
+      throw new PharosException("cannot unpack the pharos program to " + cache + " (XDG_CACHE_HOME names another folder): " + e, e);
     }
   }
 

@@ -40,7 +40,16 @@ public final class TestPharosRunner extends PipelineRunner<PharosPipelineResult>
 
   private void await(PharosPipelineResult result) {
     Long limitS = options.getTestTimeoutSeconds();
-    PipelineResult.State state = result.waitUntilFinish(limitS == null ? Duration.ZERO : Duration.standardSeconds(limitS));
+    PipelineResult.State state;
+    try {
+      state = result.waitUntilFinish(limitS == null ? Duration.ZERO : Duration.standardSeconds(limitS));
+    } catch (PharosException e) {
+      if (Thread.interrupted()) { // as JUnit's time limits do
+        result.cancel();
+        Thread.currentThread().interrupt();
+      }
+      throw e;
+    }
     if (state == null) {
       result.cancel();
       throw new AssertionError("job " + result.getJobId() + " runs for more than " + limitS + " s and was cancelled");

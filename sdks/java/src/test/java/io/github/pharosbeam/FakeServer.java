@@ -63,6 +63,7 @@ final class FakeServer implements AutoCloseable {
   final BlockingQueue<Object> answers = new LinkedBlockingQueue<>();
 
   private final List<JobMessagesResponse> messages = new ArrayList<>();
+  private final CountDownLatch followed = new CountDownLatch(1);
   private final CountDownLatch ended = new CountDownLatch(1);
   private volatile JobState.Enum state = JobState.Enum.RUNNING;
   private final Server server;
@@ -89,6 +90,15 @@ final class FakeServer implements AutoCloseable {
             .build());
   }
 
+  /** Waits until somebody reads the messages. */
+  void awaitFollower() {
+    await(followed);
+  }
+
+  JobState.Enum state() {
+    return state;
+  }
+
   void end(JobState.Enum s) {
     state = s;
     messages.add(
@@ -99,6 +109,14 @@ final class FakeServer implements AutoCloseable {
   @Override
   public void close() {
     server.shutdownNow();
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static <T> void reply(StreamObserver<T> to, T message) {
@@ -174,7 +192,8 @@ final class FakeServer implements AutoCloseable {
     public void getMessageStream(JobMessagesRequest request, StreamObserver<JobMessagesResponse> out) {
       new Thread(
               () -> {
-                awaitEnd();
+                followed.countDown();
+                await(ended);
                 if (breaks-- > 0) {
                   out.onNext(messages.get(0));
                   out.onError(Status.UNAVAILABLE.asRuntimeException());
@@ -184,14 +203,6 @@ final class FakeServer implements AutoCloseable {
                 out.onCompleted();
               })
           .start();
-    }
-
-    private void awaitEnd() {
-      try {
-        ended.await();
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-      }
     }
   }
 

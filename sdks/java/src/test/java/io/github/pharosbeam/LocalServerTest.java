@@ -8,6 +8,9 @@ import static org.junit.Assume.assumeNotNull;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.stream.Collectors;
 import org.apache.beam.model.jobmanagement.v1.JobApi.JobState;
 import org.apache.beam.sdk.Pipeline.PipelineExecutionException;
 import org.apache.beam.sdk.PipelineResult;
@@ -93,6 +96,37 @@ public class LocalServerTest {
     job.drain();
     assertEquals(PipelineResult.State.DONE, job.waitUntilFinish());
     assertEquals(JobState.Enum.DRAINED, job.getJobState());
+  }
+
+  /** Says that it runs. */
+  private static class Signal extends DoFn<Long, Long> {
+    static final CountDownLatch RUNS = new CountDownLatch(1);
+
+    @ProcessElement
+    public void signal(@Element Long n, OutputReceiver<Long> out) {
+      RUNS.countDown();
+      out.output(n);
+    }
+  }
+
+  @Test
+  public void aServerThatDiesIsAnErrorAndLeavesNothing() throws Exception {
+    Set<Thread> before = Thread.getAllStackTraces().keySet();
+    p.getOptions().as(TestPipelineOptions.class).setBlockOnRun(false);
+    p.apply(GenerateSequence.from(0).withRate(10, Duration.millis(10))).apply(ParDo.of(new Signal()));
+    PharosPipelineResult job = (PharosPipelineResult) p.run();
+    Signal.RUNS.await();
+    List<ProcessHandle> servers = ProcessHandle.current().children().collect(Collectors.toList());
+    assertEquals(1, servers.size());
+    servers.get(0).destroyForcibly();
+    PharosException e = assertThrows(PharosException.class, job::waitUntilFinish);
+    assertTrue(e.getMessage(), e.getMessage().matches("lost job .*: the server at 127.0.0.1:\\d+ does not answer"));
+    for (Thread t : Thread.getAllStackTraces().keySet()) {
+      if (!t.isDaemon() && !before.contains(t)) {
+        t.join(); // a thread that stays ends the test by its time limit
+      }
+    }
+    assertEquals(0, ProcessHandle.current().children().count());
   }
 
   @Test

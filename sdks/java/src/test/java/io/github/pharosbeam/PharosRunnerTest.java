@@ -21,6 +21,7 @@ import org.apache.beam.model.pipeline.v1.MetricsApi.MonitoringInfo;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ArtifactFilePayload;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ArtifactInformation;
 import org.apache.beam.model.pipeline.v1.RunnerApi.Environment;
+import org.apache.beam.model.pipeline.v1.RunnerApi.ExternalPayload;
 import org.apache.beam.model.pipeline.v1.RunnerApi.PTransform;
 import org.apache.beam.model.pipeline.v1.RunnerApi.ProcessPayload;
 import org.apache.beam.runners.core.metrics.MonitoringInfoEncodings;
@@ -154,6 +155,35 @@ public class PharosRunnerTest {
   }
 
   @Test
+  public void anInterruptEndsTheWaitNotTheJob() throws Exception {
+    PharosPipelineResult result = run();
+    Thread.currentThread().interrupt();
+    PharosException e = assertThrows(PharosException.class, result::waitUntilFinish);
+    assertEquals("interrupted while waiting for job job-1", e.getMessage());
+    assertTrue("the interrupt is forgotten", Thread.interrupted());
+    assertEquals(State.RUNNING, result.getState());
+    result.cancel();
+    assertEquals(State.CANCELLED, result.waitUntilFinish());
+  }
+
+  @Test
+  public void anInterruptedTestCancelsItsJob() throws Exception {
+    PipelineOptions o = options("--runner=TestPharosRunner", "--pharosEndpoint=" + server.endpoint());
+    Thread test = Thread.currentThread();
+    Thread interrupter =
+        new Thread(
+            () -> {
+              server.awaitFollower();
+              test.interrupt();
+            });
+    interrupter.start();
+    assertThrows(PharosException.class, () -> Pipeline.create(o).run());
+    assertTrue("the interrupt is forgotten", Thread.interrupted());
+    interrupter.join();
+    assertEquals(JobState.Enum.CANCELLED, server.state());
+  }
+
+  @Test
   public void refusalsAreOneLine() {
     server.refusal = Status.INVALID_ARGUMENT.withDescription("transform Numbers: no such URN");
     PharosException e = assertThrows(PharosException.class, this::run);
@@ -191,6 +221,9 @@ public class PharosRunnerTest {
     PipelineOptions o = options("--runner=PharosRunner", "--pharosBinary=" + script);
     PharosException e = assertThrows(PharosException.class, () -> Pipeline.create(o).run());
     assertEquals("pharos serve ended with exit code 3: pharos: no room", e.getMessage());
+    Files.writeString(script.toPath(), "#!/bin/sh\n");
+    e = assertThrows(PharosException.class, () -> Pipeline.create(o).run());
+    assertEquals("pharos serve ended with exit code 0: it says nothing (is " + script + " pharos?)", e.getMessage());
   }
 
   @Test
@@ -258,6 +291,8 @@ public class PharosRunnerTest {
     PharosPipelineResult result = run();
     Environment e = submittedEnvironment();
     assertEquals("beam:env:external:v1", e.getUrn());
+    String address = ExternalPayload.parseFrom(e.getPayload()).getEndpoint().getUrl();
+    assertFalse("localhost may be two addresses", address.startsWith("localhost"));
     assertEquals("the class path is not staged", 0, e.getDependenciesCount());
     result.cancel();
   }

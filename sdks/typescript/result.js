@@ -7,6 +7,10 @@ const NO_REASON = "the runner gave no reason";
 const { CANCELLED, DONE, DRAINED, FAILED, UPDATED } = JobState_Enum;
 const LAST = [DONE, FAILED, CANCELLED, UPDATED, DRAINED];
 
+/** How long a server may be gone before its jobs count as lost: one that keeps them goes on when it is started again. */
+const RESTART_LIMIT_MS = 60000;
+const RESTART_PAUSE_MS = 200;
+
 /**
  * A job that has been started. It follows what the job says, and once the job has ended, or its server is gone, it closes what
  * was opened for it, so that nothing keeps the program from its end.
@@ -25,7 +29,7 @@ class PharosResult extends PipelineResult {
   /** Resolves to the last state. */
   async follow(close) {
     try {
-      const state = await this.readMessages();
+      const state = await this.readToTheEnd();
       this.finalMetrics = await this.rawMetrics();
       return (this.finalState = state);
     } catch (e) {
@@ -35,9 +39,24 @@ class PharosResult extends PipelineResult {
     }
   }
 
+  /** Resolves to the last state, also over a restart of a server that is not the program's own. */
+  async readToTheEnd() {
+    for (let gone; ; await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS))) {
+      this.heard = false;
+      try {
+        return await this.readMessages();
+      } catch (e) {
+        if (this.heard || gone === undefined) gone = Date.now();
+        if (this.runner.use || e.code === "NOT_FOUND" || Date.now() - gone >= RESTART_LIMIT_MS) throw e;
+      }
+    }
+  }
+
+  /** Reads messages to their end, beginning with those that have been read before. */
   async readMessages() {
     let state;
     for await (const { response } of (await this.runner.getClient()).getMessageStream({ jobId: this.jobId }).responses) {
+      this.heard = true;
       if (response.oneofKind === "stateResponse") state = response.stateResponse.state;
       const message = response.oneofKind === "messageResponse" ? response.messageResponse : undefined;
       if (message?.importance === JobMessage_MessageImportance.JOB_MESSAGE_ERROR) this.reason = message.messageText;

@@ -3,6 +3,7 @@ package pharos
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -12,24 +13,29 @@ import (
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 const (
-	dialLimit   = 2 * time.Minute
 	submitLimit = 30 * time.Second
 	// cancelLimit is how long a job whose context has ended may take to end.
 	cancelLimit = 10 * time.Second
 )
 
+// restartLimit is how long a server may be gone before its jobs count as lost: one
+// that keeps its jobs goes on with them when it is started again.
+var restartLimit = time.Minute // a variable for tests
+
 // job is a job on a server, and its result.
 type job struct {
 	id       string
 	endpoint string
+	remote   bool // the server is not in this process
 	client   jobpb.JobServiceClient
 	metrics  metrics.Results
+	follower
 }
 
 func (j *job) JobID() string            { return j.id }
@@ -37,29 +43,41 @@ func (j *job) Metrics() metrics.Results { return j.metrics }
 
 // runJob submits a pipeline and, unless async, waits for the job's end. It is
 // runnerlib.Execute, which does not say which job it is that it stops waiting for.
-func runJob(ctx context.Context, p *pipepb.Pipeline, endpoint string, opt *runnerlib.JobOptions, async bool) (*job, error) {
-	cc, err := grpcx.Dial(ctx, endpoint, dialLimit)
+func runJob(ctx context.Context, p *pipepb.Pipeline, endpoint string, remote bool, opt *runnerlib.JobOptions, async bool) (*job, error) {
+	cc, err := dial(endpoint)
 	if err != nil {
 		return nil, err
 	}
 	defer cc.Close()
-	j := &job{endpoint: endpoint, client: jobpb.NewJobServiceClient(cc)}
+	j := &job{endpoint: endpoint, remote: remote, client: jobpb.NewJobServiceClient(cc)}
 	if err := j.submit(ctx, p, opt); err != nil || async {
 		return j, err
 	}
-	err = j.wait(ctx)
+	log.Infof(ctx, "Job %s runs at %s", j.id, j.endpoint)
+	err = j.follow(ctx)
 	if ctx.Err() != nil {
+		j.cancel(ctx)
 		return j, fmt.Errorf("job %s: %w", j.id, ctx.Err())
 	}
 	response, lost := j.client.GetJobMetrics(ctx, &jobpb.GetJobMetricsRequest{JobId: j.id})
 	if lost != nil {
-		if err == nil {
-			err = fmt.Errorf("the metrics of job %s: %w", j.id, lost)
-		}
+		log.Warnf(ctx, "the metrics of job %s are lost: %v", j.id, lost)
 		return j, err
 	}
 	j.metrics = *metricsx.FromMonitoringInfos(p, response.GetMetrics().GetAttempted(), response.GetMetrics().GetCommitted())
 	return j, err
+}
+
+// reconnectMax is how long after a failed try to connect the next one is, at most.
+const reconnectMax = 2 * time.Second
+
+func dial(endpoint string) (*grpc.ClientConn, error) {
+	retry := backoff.DefaultConfig
+	retry.MaxDelay = reconnectMax
+	return grpc.NewClient(endpoint,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)))
 }
 
 func (j *job) submit(ctx context.Context, p *pipepb.Pipeline, opt *runnerlib.JobOptions) error {
@@ -109,20 +127,6 @@ func workerBinary(ctx context.Context, opt *runnerlib.JobOptions) (path string, 
 	return path, func() { os.Remove(path) }, err
 }
 
-// wait follows a job to its end, and cancels it when ctx ends before.
-func (j *job) wait(ctx context.Context) error {
-	log.Infof(ctx, "Job %s runs at %s", j.id, j.endpoint)
-	err := runnerlib.WaitForCompletion(ctx, j.client, j.id)
-	if ctx.Err() != nil {
-		j.cancel(ctx)
-		return ctx.Err()
-	}
-	if status.Code(err) == codes.Unavailable {
-		return fmt.Errorf("lost job %s: the server at %s does not answer: %w", j.id, j.endpoint, err)
-	}
-	return err
-}
-
 // cancel stops a job whose context has ended, and waits for that a little: its
 // workers may be in this process, and end with the caller.
 func (j *job) cancel(ended context.Context) {
@@ -130,7 +134,7 @@ func (j *job) cancel(ended context.Context) {
 	defer cancel()
 	_, err := j.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: j.id})
 	if err == nil {
-		err = runnerlib.WaitForCompletion(ctx, j.client, j.id)
+		err = j.follow(ctx)
 	}
 	if err != nil {
 		log.Warnf(ctx, "cancel job %s: %v", j.id, err)

@@ -56,7 +56,7 @@ func Execute(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error)
 	if !*jobopts.Async { // whose workers are here as long as the program is
 		defer stop()
 	}
-	result, err := runJob(ctx, pipeline, endpoint, &runnerlib.JobOptions{
+	result, err := runJob(ctx, pipeline, endpoint, *jobopts.Endpoint != "", &runnerlib.JobOptions{
 		Name:         jobopts.GetJobName(),
 		Experiments:  jobopts.GetExperiments(),
 		Worker:       *jobopts.WorkerBinary,

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/metrics"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -18,7 +21,6 @@ import (
 	"github.com/pharos-beam/pharos/internal/cli"
 	"github.com/pharos-beam/pharos/internal/server/jobserver"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 var squared = beam.NewCounter("test", "squared")
@@ -39,7 +41,19 @@ func hang(x int) int {
 	return x
 }
 
+var waited = beam.NewCounter("test", "waited")
+
+// gate is what the test that runs has elements wait for.
+var gate func()
+
+func wait(ctx context.Context, x int) int {
+	gate()
+	waited.Inc(ctx, 1)
+	return x
+}
+
 func init() {
+	register.Function2x1(wait)
 	register.Function1x1(hang)
 	register.Function2x1(square)
 	register.Function1x2(fail)
@@ -106,11 +120,12 @@ func TestFailureNamesTheTransform(t *testing.T) {
 	}
 }
 
-func serve(t *testing.T) *cli.Embedded {
+func serve(t *testing.T, change func(*cli.Config)) *cli.Embedded {
 	cfg, err := config()
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(&cfg)
 	server, err := cli.Embed(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +137,7 @@ func serve(t *testing.T) *cli.Embedded {
 }
 
 func TestEndOfTheContextCancelsTheJob(t *testing.T) {
-	server := serve(t)
+	server := serve(t, func(*cli.Config) {})
 	t.Cleanup(func() { close(finish) })
 	ctx, cancel := context.WithCancel(t.Context())
 	var result beam.PipelineResult
@@ -139,7 +154,7 @@ func TestEndOfTheContextCancelsTheJob(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
-	cc, err := grpc.NewClient(server.JobEndpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := dial(server.JobEndpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +162,75 @@ func TestEndOfTheContextCancelsTheJob(t *testing.T) {
 	state, err := jobpb.NewJobServiceClient(cc).GetState(t.Context(), &jobpb.GetJobStateRequest{JobId: result.JobID()})
 	if err != nil || state.GetState() != jobpb.JobState_CANCELLED {
 		t.Errorf("the job is %v (%v)", state.GetState(), err)
+	}
+}
+
+// waiting runs a pipeline of which an element waits. It returns when that is so,
+// with the channel to close for it to go on, and a function that waits for the end.
+func waiting(t *testing.T) (resume chan struct{}, end func() (beam.PipelineResult, error)) {
+	hung := make(chan struct{}, 1)
+	resume = make(chan struct{})
+	gate = func() {
+		select {
+		case hung <- struct{}{}:
+		default:
+		}
+		<-resume
+	}
+	var ran sync.WaitGroup
+	var result beam.PipelineResult
+	var err error
+	ran.Go(func() {
+		p, s := beam.NewPipelineWithRoot()
+		beam.ParDo(s, wait, beam.Create(s, 1, 2, 3))
+		result, err = Execute(t.Context(), p)
+	})
+	<-hung
+	return resume, func() (beam.PipelineResult, error) {
+		ran.Wait()
+		return result, err
+	}
+}
+
+// A server that keeps its jobs is started again while one runs, whose code is here.
+func TestJobGoesOnWithItsServer(t *testing.T) {
+	dir := t.TempDir()
+	server := serve(t, func(c *cli.Config) { c.Dir, c.Durable, c.StopTimeout = dir, true, time.Millisecond })
+	_, port, err := net.SplitHostPort(server.JobEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resume, end := waiting(t)
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	close(resume)
+	serve(t, func(c *cli.Config) {
+		c.Dir, c.Durable = dir, true
+		c.Port, _ = strconv.Atoi(port)
+	})
+	result, err := end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := result.Metrics().Query(func(r metrics.SingleResult) bool { return r.Name() == "waited" })
+	if c := query.Counters(); len(c) != 1 || c[0].Committed != 3 {
+		t.Errorf("the counter is %v", c)
+	}
+}
+
+// One that does not come back is an error that names it.
+func TestServerThatIsGone(t *testing.T) {
+	defer func(d time.Duration) { restartLimit = d }(restartLimit)
+	restartLimit = time.Second
+	server := serve(t, func(c *cli.Config) { c.Dir, c.Durable, c.StopTimeout = t.TempDir(), true, time.Millisecond })
+	resume, end := waiting(t)
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	close(resume)
+	if _, err := end(); err == nil || !strings.Contains(err.Error(), "lost job") || !strings.Contains(err.Error(), server.JobEndpoint) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/pharos-beam/pharos/internal/server/jobserver"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -40,7 +39,7 @@ func own() string {
 func greet(ctx context.Context, endpoint string) error {
 	ctx, cancel := context.WithTimeout(ctx, greetLimit)
 	defer cancel()
-	cc, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := dial(endpoint)
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,39 @@ test("a server that dies ends a program that does not wait", needs, async () => 
   assert.match(stderr, lost);
 });
 
+const restarts = `
+  const fs = require("fs"), path = require("path"), { spawn } = require("child_process");
+  const dir = fs.mkdtempSync(path.join(require("os").tmpdir(), "pharos-test-"));
+  let server, runs = 0;
+  async function serve(port) {
+    const ready = path.join(dir, "ready.json");
+    fs.rmSync(ready, { force: true });
+    const flags = ["--port=" + port, "--http-port=0", "--until-eof", "--ready-file=" + ready, "--data=" + path.join(dir, "data")];
+    server = spawn(process.env.PHAROS_BINARY, ["serve", ...flags], { stdio: ["pipe", "ignore", "ignore"] });
+    while (!fs.existsSync(ready)) await new Promise((resolve) => setTimeout(resolve, 10));
+    return JSON.parse(fs.readFileSync(ready, "utf8")).job_endpoint;
+  }
+  let endpoint;
+  const restart = () => {
+    if (runs++ > 0) return "done";
+    server.on("exit", () => serve(endpoint.split(":")[1]));
+    server.kill("SIGKILL");
+  };
+  requireForSerialization("restarts", { restart });
+  serve(0).then((e) => pharosRunner({ pharosEndpoint: (endpoint = e) }).run((root) =>
+      root.apply(beam.create([1])).map(beam.withName("restart", closed(() => restart(), { restart })))))
+    .then(() => console.log("runs", runs))
+    .finally(() => {
+      server.stdin.end();
+      server.on("exit", () => fs.rmSync(dir, { recursive: true }));
+    });`;
+
+test("a job goes on when its server is started again", needs, async () => {
+  const { code, stdout, stderr } = await runs(restarts);
+  assert.strictEqual(code, 0, stderr);
+  assert.match(stdout, /runs 2/);
+});
+
 test("a program that does not wait ends with its job", needs, async () => {
   const { code, stderr } = await runs(`runner.runAsync((root) => root.apply(beam.create([1])));`);
   assert.strictEqual(code, 0, stderr);

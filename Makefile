@@ -34,7 +34,11 @@ test-java: build ## the tests of sdks/java
 
 .PHONY: test-python
 test-python: build setup-python ## the tests of sdks/python
-	PYTHONPATH=sdks/python PHAROS_BINARY=$(CURDIR)/bin/pharos "$${PHAROS_CACHE:-.cache}/venv/bin/python" -m pytest -q sdks/python/tests $(ARGS)
+	PYTHONPATH=$(CURDIR)/sdks/python PHAROS_BINARY=$(CURDIR)/bin/pharos "$${PHAROS_CACHE:-.cache}/venv/bin/python" -m pytest -q sdks/python/tests $(ARGS)
+
+.PHONY: test-notebook
+test-notebook: build ## notebooks that use sdks/python, executed by nbconvert (700 MB)
+	scripts/notebook-test.sh
 
 .PHONY: test-sdk-go test-typescript
 test-sdk-go: ## the tests of sdks/go

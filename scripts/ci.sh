@@ -55,7 +55,7 @@ java() { kit java --slice ci; }
 # The runner in sdks/java, its tests against a real server included.
 java-runner() { PHAROS_BINARY=$PWD/bin/pharos mvn -q -B ${MAVEN_ARGS:-} -f sdks/java test; }
 python-runner() {
-  PYTHONPATH=sdks/python PHAROS_BINARY=$PWD/bin/pharos "$PHAROS_CACHE/venv/bin/python" -m pytest -q sdks/python/tests
+  PYTHONPATH=$PWD/sdks/python PHAROS_BINARY=$PWD/bin/pharos "$PHAROS_CACHE/venv/bin/python" -m pytest -q sdks/python/tests
 }
 go-runner() { (cd sdks/go && go vet ./... && go test ./...); }
 typescript-runner() {
@@ -63,6 +63,9 @@ typescript-runner() {
 }
 short-runners() { python-runner && go-runner && typescript-runner; }
 runners() { beside short-runners java-runner; }
+# Interactive Beam and Jupyter, with a runner in the notebook.
+notebook() { scripts/notebook-test.sh; }
+xlang-and-notebook() { beside xlang notebook; }
 # The oldest version of the SDK that is supported; all else here runs with the newest. `make sdk-versions` does the others.
 oldest-python() { PYTHON_VERSIONS=2.60.0 scripts/sdk-versions.sh python; }
 # Installed as users do, on the machine's own platform.
@@ -78,7 +81,7 @@ xlang() {
   kit xlang --filter '^process::|^external::(java_state|python_state|fixed_windows|session_windows|side_input|streaming|rows_|values_of|tfrecord|counter)'
 }
 
-phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript runners java go-slice xlang release-and-oldest})
+phases=(${*:-setup lint unit sim fuzz demo stream memory crash upgrade snapshot docker python-and-typescript runners java go-slice xlang-and-notebook release-and-oldest})
 summary=""
 failed=0
 began=$SECONDS

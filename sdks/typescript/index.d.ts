@@ -7,6 +7,8 @@ export interface PharosOptions {
   pharosBinary?: string;
   /** Memory that an own server may take, like "512MiB"; what does not fit goes to disk. */
   pharosMemory?: string;
+  /** Disk that an own server may take for data between transforms, like "10GiB". By default there is no limit. */
+  pharosDisk?: string;
   /** Folder in which an own server keeps its jobs, to be looked at later. */
   pharosData?: string;
   /** Options of the SDK and of the job, like jobName. environmentType is LOOPBACK unless given. */

@@ -29,6 +29,7 @@ class LocalServer {
     this.program = options.pharosBinary || process.env.PHAROS_BINARY || installed() || "pharos";
     this.flags = [];
     if (options.pharosMemory) this.flags.push(`--memory=${options.pharosMemory}`);
+    if (options.pharosDisk) this.flags.push(`--disk=${options.pharosDisk}`);
     if (options.pharosData) this.flags.push(`--data=${options.pharosData}`);
   }
 

@@ -172,8 +172,10 @@ test("no program", async () => {
 });
 
 test("a program that does not serve", needs, async () => {
-  const run = pharosRunner({ pharosMemory: "lots" }).run((root) => root.apply(beam.create([1])));
-  await assert.rejects(run, /exit code 2[^]*memory/);
+  for (const [option, flag] of [["pharosMemory", /exit code 2[^]*--memory/], ["pharosDisk", /exit code 2[^]*--disk/]]) {
+    const run = pharosRunner({ [option]: "lots" }).run((root) => root.apply(beam.create([1])));
+    await assert.rejects(run, flag);
+  }
 });
 
 test("other runners stay", () => {

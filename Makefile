@@ -82,15 +82,15 @@ snapshot-drill: build ## a changed pipeline goes on from a snapshot of a stream;
 
 .PHONY: bench
 bench: build setup-prism ## compare with Prism; writes docs/performance.md (ARGS="--repeats 5 --workloads gbk,combine")
-	$(GO) run ./bench/compare $(ARGS)
+	$(GO) run ./bench/compare --prism "$${PHAROS_CACHE:-.cache}/bin/prism" $(ARGS)
 
 .PHONY: bench-jobs
 bench-jobs: build setup-prism ## 100 small jobs at the same time, beside Prism (ARGS="--jobs 100 --repeats 3")
-	$(GO) run ./bench/jobs $(ARGS)
+	$(GO) run ./bench/jobs --prism "$${PHAROS_CACHE:-.cache}/bin/prism" $(ARGS)
 
 .PHONY: bench-large
 bench-large: build setup-prism ## data larger than memory beside GNU sort, streams with and without --data; writes docs/performance.md
-	$(GO) run ./bench/large $(ARGS)
+	$(GO) run ./bench/large --prism "$${PHAROS_CACHE:-.cache}/bin/prism" $(ARGS)
 
 .PHONY: conformance
 conformance: conformance-java conformance-python conformance-go conformance-typescript conformance-xlang ## every kit, whole

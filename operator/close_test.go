@@ -37,13 +37,7 @@ func shortly(t *testing.T) context.Context {
 func TestWaitingCallsKeepToTheirContext(t *testing.T) {
 	for _, f := range []Function{streaming, {URN: "test:upper"}, stateful} {
 		open := make(chan struct{})
-		p, _ := fakePool(t, 1, holdUntil(open))
-		ctx := deadline(t)
-		op, err := p.Open(ctx, f, Limits{InFlight: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer op.Close()
+		op, ctx := openFake(t, f, Limits{InFlight: 2}, 1, holdUntil(open))
 		for i := range 2 {
 			if err := op.Send(ctx, batchOf(i, "x")); err != nil {
 				t.Fatal(err)
@@ -95,13 +89,7 @@ func TestWaitingCallsKeepToTheirContext(t *testing.T) {
 
 // A batch that is given up is answered once or not at all, whenever that happens.
 func TestSendIsWholeOrNothing(t *testing.T) {
-	p, _ := fakePool(t, 1, echoUpper)
-	ctx := deadline(t)
-	op, err := p.Open(ctx, streaming, Limits{InFlight: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
+	op, ctx := openFake(t, streaming, Limits{InFlight: 1}, 1, echoUpper)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	sent := map[any]bool{}
@@ -167,12 +155,7 @@ func TestSendIsWholeOrNothing(t *testing.T) {
 // Nothing is said to be done by an operator that is closed.
 func TestAfterClose(t *testing.T) {
 	for _, f := range []Function{streaming, stateful} {
-		p, _ := fakePool(t, 1, echoUpper)
-		ctx := deadline(t)
-		op, err := p.Open(ctx, f, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		op, ctx := openFake(t, f, Limits{}, 1, echoUpper)
 		if err := op.Send(ctx, batchOf(1, "x")); err != nil {
 			t.Fatal(err)
 		}
@@ -208,17 +191,12 @@ func TestCloseEndsACheckpoint(t *testing.T) {
 	for _, f := range []Function{streaming, stateful} {
 		arrived := make(chan struct{})
 		var once sync.Once
-		p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+		op, ctx := openFake(t, f, Limits{}, 1, func(b *fakesdk.Bundle) error {
 			_, err := b.Next()
 			once.Do(func() { close(arrived) })
 			<-b.Worker().Ended()
 			return err
 		})
-		ctx := deadline(t)
-		op, err := p.Open(ctx, f, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if err := op.Send(ctx, batchOf(1, "x")); err != nil {
 			t.Fatal(err)
 		}
@@ -265,15 +243,9 @@ func TestBadBatchesAndLimitsAreRefused(t *testing.T) {
 
 // Results that nobody receives keep a sender from sending more.
 func TestResultsCountAgainstTheLimit(t *testing.T) {
-	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+	op, ctx := openFake(t, streaming, Limits{InFlightBytes: 100}, 1, func(b *fakesdk.Bundle) error {
 		return each(b, func(string) (string, error) { return string(make([]byte, 1000)), nil })
 	})
-	ctx := deadline(t)
-	op, err := p.Open(ctx, streaming, Limits{InFlightBytes: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
 	if err := op.Send(ctx, batchOf(1, "x")); err != nil {
 		t.Fatal(err)
 	}
@@ -294,13 +266,7 @@ func TestResultsCountAgainstTheLimit(t *testing.T) {
 // Checkpoints may be made while batches are sent; the race detector looks on.
 func TestCheckpointsBesideSends(t *testing.T) {
 	for _, f := range []Function{streaming, stateful} {
-		p, _ := fakePool(t, 2, echoUpper)
-		ctx := deadline(t)
-		op, err := p.Open(ctx, f, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer op.Close()
+		op, ctx := openFake(t, f, Limits{}, 2, echoUpper)
 		const n = 3000
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -124,6 +124,19 @@ func elements(data []byte) (values []string) {
 	return values
 }
 
+// openFake runs a function on n workers that run the process, until the test ends.
+func openFake(t *testing.T, f Function, l Limits, n int, process func(*fakesdk.Bundle) error) (*Operator, context.Context) {
+	t.Helper()
+	p, _ := fakePool(t, n, process)
+	ctx := deadline(t)
+	op, err := p.Open(ctx, f, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(op.Close)
+	return op, ctx
+}
+
 func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)

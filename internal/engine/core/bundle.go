@@ -132,8 +132,7 @@ func (c *Core) finished(r *commit.Record) {
 
 // fires says whether timers of a shard were due when the attempt began.
 func (b *bundle) fires(shard int) bool {
-	sh := &b.stage.shards[shard]
-	return sh.nextEvent <= b.mark || sh.nextProc <= b.procDue
+	return b.stage.shards[shard].due(b.mark, b.procDue)
 }
 
 // work is how many elements a bundle has gone through: with windows that fire,

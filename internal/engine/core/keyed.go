@@ -45,14 +45,14 @@ func (c *Core) scheduleKeyed(s *stage) {
 func (c *Core) dueShards(s *stage) (due []dueShard, total amount) {
 	elements := c.mayStart(s)
 	sides := c.boundedSidesReady(s)
-	mark := c.marks.Input(s.plan.Index)
+	mark, proc := c.marks.Input(s.plan.Index), c.procDue(s)
 	for k := range s.shards {
 		i := (s.turn + k) % len(s.shards)
 		sh := &s.shards[i]
 		if sh.leased {
 			continue
 		}
-		d := dueShard{shard: i, timers: sh.nextEvent <= mark || sh.nextProc <= c.procDue(s)}
+		d := dueShard{shard: i, timers: sh.due(mark, proc)}
 		if s.plan.Barrier && len(sh.queue) > 0 {
 			d.timers = d.timers && elements // a shard's input goes before its timers
 		}

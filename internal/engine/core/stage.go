@@ -28,6 +28,11 @@ type shard struct {
 	grouped   amount // see stage.group
 }
 
+// due says whether timers are, at an input watermark and a processing time.
+func (sh *shard) due(mark timestamp.Time, proc int64) bool {
+	return sh.nextEvent <= mark || sh.nextProc <= proc
+}
+
 // stage is the state of one stage.
 type stage struct {
 	plan   *plan.Stage

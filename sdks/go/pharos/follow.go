@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/server"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -33,24 +34,29 @@ func (j *job) follow(ctx context.Context) error {
 	for {
 		heard, err := j.read(ctx)
 		switch {
-		case terminal(j.state):
+		case server.Terminal(j.state):
 			return j.failure()
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case status.Code(err) == codes.NotFound:
-			return fmt.Errorf("lost job %s: the server at %s does not know it: %w", j.id, j.endpoint, err)
+			return j.lost("does not know it", err)
 		}
 		if heard || gone.IsZero() {
 			gone = time.Now()
 		}
 		if time.Since(gone) >= restartLimit || !j.remote {
-			return fmt.Errorf("lost job %s: the server at %s does not answer: %w", j.id, j.endpoint, err)
+			return j.lost("does not answer", err)
 		}
 		select {
 		case <-time.After(restartPause):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// lost is the error of a job whose end is not known.
+func (j *job) lost(why string, err error) error {
+	return fmt.Errorf("lost job %s: the server at %s %s: %w", j.id, j.endpoint, why, err)
 }
 
 // read reads messages to their end, and says whether there were any. The stream
@@ -101,16 +107,6 @@ func (j *job) failure() error {
 		j.lastError = "the runner gave no reason"
 	}
 	return fmt.Errorf("job %s failed:\n%s", j.id, j.lastError)
-}
-
-// terminal says whether a state is a job's last. STOPPED is before the start
-// (beam_job_api.proto).
-func terminal(s jobpb.JobState_Enum) bool {
-	switch s {
-	case jobpb.JobState_DONE, jobpb.JobState_DRAINED, jobpb.JobState_FAILED, jobpb.JobState_CANCELLED, jobpb.JobState_UPDATED:
-		return true
-	}
-	return false
 }
 
 func severityOf(importance jobpb.JobMessage_MessageImportance) log.Severity {

@@ -32,29 +32,32 @@ func square(ctx context.Context, x int) int {
 
 func fail(x int) (int, error) { return 0, fmt.Errorf("boom %d", x) }
 
-// started and finish are of the one test that waits.
-var started, finish = make(chan struct{}, 1), make(chan struct{})
-
-func hang(x int) int {
-	started <- struct{}{}
-	<-finish
-	return x
-}
-
 var waited = beam.NewCounter("test", "waited")
 
-// gate is what the test that runs has elements wait for.
-var gate func()
+// gates are what elements wait for, by their value: those of a job that has been
+// cancelled may still run in the next test.
+var (
+	gates sync.Map // to *gate
+	made  int      // of them
+)
+
+// gate tells that an element waits for it to be opened.
+type gate struct{ reached, open chan struct{} }
 
 func wait(ctx context.Context, x int) int {
-	gate()
+	found, _ := gates.Load(x)
+	g := found.(*gate)
+	select {
+	case g.reached <- struct{}{}:
+	default:
+	}
+	<-g.open
 	waited.Inc(ctx, 1)
 	return x
 }
 
 func init() {
 	register.Function2x1(wait)
-	register.Function1x1(hang)
 	register.Function2x1(square)
 	register.Function1x2(fail)
 }
@@ -138,19 +141,11 @@ func serve(t *testing.T, change func(*cli.Config)) *cli.Embedded {
 
 func TestEndOfTheContextCancelsTheJob(t *testing.T) {
 	server := serve(t, func(*cli.Config) {})
-	t.Cleanup(func() { close(finish) })
 	ctx, cancel := context.WithCancel(t.Context())
-	var result beam.PipelineResult
-	var err error
-	var ran sync.WaitGroup
-	ran.Go(func() {
-		p, s := beam.NewPipelineWithRoot()
-		beam.ParDo(s, hang, beam.Create(s, 1))
-		result, err = Execute(ctx, p)
-	})
-	<-started
+	resume, end := waiting(ctx)
+	t.Cleanup(func() { close(resume) })
 	cancel()
-	ran.Wait()
+	result, err := end()
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
@@ -167,26 +162,20 @@ func TestEndOfTheContextCancelsTheJob(t *testing.T) {
 
 // waiting runs a pipeline of which an element waits. It returns when that is so,
 // with the channel to close for it to go on, and a function that waits for the end.
-func waiting(t *testing.T) (resume chan struct{}, end func() (beam.PipelineResult, error)) {
-	hung := make(chan struct{}, 1)
-	resume = make(chan struct{})
-	gate = func() {
-		select {
-		case hung <- struct{}{}:
-		default:
-		}
-		<-resume
-	}
+func waiting(ctx context.Context) (resume chan struct{}, end func() (beam.PipelineResult, error)) {
+	n, g := made, &gate{make(chan struct{}, 1), make(chan struct{})}
+	made++
+	gates.Store(n, g)
 	var ran sync.WaitGroup
 	var result beam.PipelineResult
 	var err error
 	ran.Go(func() {
 		p, s := beam.NewPipelineWithRoot()
-		beam.ParDo(s, wait, beam.Create(s, 1, 2, 3))
-		result, err = Execute(t.Context(), p)
+		beam.ParDo(s, wait, beam.Create(s, n, n, n))
+		result, err = Execute(ctx, p)
 	})
-	<-hung
-	return resume, func() (beam.PipelineResult, error) {
+	<-g.reached
+	return g.open, func() (beam.PipelineResult, error) {
 		ran.Wait()
 		return result, err
 	}
@@ -200,7 +189,7 @@ func TestJobGoesOnWithItsServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resume, end := waiting(t)
+	resume, end := waiting(t.Context())
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
@@ -224,7 +213,7 @@ func TestServerThatIsGone(t *testing.T) {
 	defer func(d time.Duration) { restartLimit = d }(restartLimit)
 	restartLimit = time.Second
 	server := serve(t, func(c *cli.Config) { c.Dir, c.Durable, c.StopTimeout = t.TempDir(), true, time.Millisecond })
-	resume, end := waiting(t)
+	resume, end := waiting(t.Context())
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -39,7 +40,7 @@ var sdks = []*sdk{
 		runner: func(e string) []string {
 			return []string{"--runner=pharos_beam.PharosRunner", "--pharos_endpoint=" + e}
 		},
-		environ: noEnviron, insert: atEnd,
+		environ: pythonEnviron, insert: atEnd,
 	},
 	{
 		name: "java", title: "Java",
@@ -70,6 +71,16 @@ var sdks = []*sdk{
 		runner:  func(e string) []string { return []string{"--runner=pharos", "--pharosEndpoint=" + e} },
 		environ: nodeEnviron, insert: insertNode,
 	},
+}
+
+// pythonEnviron: gRPC's fork handlers are on in Python, and make processes that
+// a DoFn forks abort now and then (docs/python.md).
+func pythonEnviron(string) []string {
+	const handlers = "GRPC_ENABLE_FORK_SUPPORT"
+	if _, ok := os.LookupEnv(handlers); ok {
+		return nil
+	}
+	return []string{handlers + "=0"}
 }
 
 // nodeEnviron: the TypeScript SDK's universal runner starts a job server of its

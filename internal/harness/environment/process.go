@@ -33,6 +33,13 @@ type process struct {
 	err     error // valid once done
 }
 
+// noForkHandlers turns gRPC's fork handlers off, unless the runner's own
+// environment says otherwise. In Python they are on, and cannot work beside
+// threads that use gRPC, which every harness has: processes that a DoFn forks
+// then and now abort, in a thread that the handlers have started in them
+// (https://github.com/grpc/grpc/pull/41759).
+const noForkHandlers = "GRPC_ENABLE_FORK_SUPPORT=0"
+
 // startProcess runs the target's command with the flags of Beam's container
 // contract, and with the variables that SDK harnesses read when they are run
 // without a boot program.
@@ -51,7 +58,8 @@ func startProcess(t *Target, c contact, info provision) (*process, error) {
 	args := append(words[1:], c.flags()...)
 	args = append(args, "--semi_persist_dir="+dir)
 	p := &process{cmd: exec.Command(words[0], args...), dir: dir, secrets: info.secrets, done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), c.vars(info)...)
+	p.cmd.Env = append([]string{noForkHandlers}, os.Environ()...)
+	p.cmd.Env = append(p.cmd.Env, c.vars(info)...)
 	for k, v := range t.Vars {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}

@@ -1,4 +1,5 @@
 """Where the tests find the program, and how they end what they start."""
+import os
 import signal
 import subprocess
 import sys
@@ -21,11 +22,11 @@ def wait_for(condition, what, limit_s=60):
 class Program:
     """A Python program in a process of its own, which says on its output how far it is."""
 
-    def __init__(self, source, *arguments):
+    def __init__(self, source, *arguments, **environ):
         # A shell without a terminal starts what runs in the background with Ctrl-C ignored, and that is inherited.
         self.process = subprocess.Popen(
             [sys.executable, '-u', '-c', source, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
+            stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | environ,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def line(self):
@@ -45,8 +46,8 @@ def program():
     """Starts programs, and kills those that a test leaves behind."""
     started = []
 
-    def start(source, *arguments):
-        started.append(Program(source, *arguments))
+    def start(source, *arguments, **environ):
+        started.append(Program(source, *arguments, **environ))
         return started[-1]
 
     yield start

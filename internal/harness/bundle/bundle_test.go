@@ -247,8 +247,9 @@ func TestDie(t *testing.T) {
 }
 
 func TestCancelFreesTheWorker(t *testing.T) {
-	ended := make(chan error, 1)
+	began, ended := make(chan struct{}, 2), make(chan error, 2)
 	r := newRig(t, fnapi.WorkerConfig{}, fakesdk.Config{Process: func(b *fakesdk.Bundle) error {
+		began <- struct{}{}
 		err := fakesdk.Echo(b)
 		ended <- err
 		return err
@@ -258,7 +259,8 @@ func TestCancelFreesTheWorker(t *testing.T) {
 	src.hold = make(chan struct{}) // input does not end
 	ctx, cancel := context.WithCancelCause(t.Context())
 	b := bundle.Start(ctx, r.h, r.withTimers(src, &out))
-	time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("enough")) })
+	<-began
+	cancel(errors.New("enough"))
 	if _, err := wait(t, b); err == nil || err.Error() != "enough" {
 		t.Errorf("error %v", err)
 	}
@@ -267,7 +269,7 @@ func TestCancelFreesTheWorker(t *testing.T) {
 		if err != nil {
 			t.Errorf("the worker's bundle: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(hangLimit):
 		t.Error("the worker waits for more input")
 	}
 	// The worker is as good as before.
@@ -481,6 +483,7 @@ func TestSplitFractionMin(t *testing.T) {
 	var out sink
 	b := bundle.Start(t.Context(), r.h, r.plain(nil, &out))
 	<-inBundle
+	untilRequested(t, b)
 	for ask, want := range map[float64]float64{0: 0.125, 0.5: 0.5} {
 		if _, err := b.Split(t.Context(), ask, 10, nil); err != nil {
 			t.Fatal(err)
@@ -532,6 +535,7 @@ func TestProgressSplitFinalizeMetrics(t *testing.T) {
 	var out sink
 	b := bundle.Start(t.Context(), r.h, r.plain(nil, &out))
 	<-inBundle
+	untilRequested(t, b)
 	infos, err := b.Progress(t.Context())
 	if err != nil || len(infos) != 1 || infos[0].GetUrn() != "u" || string(infos[0].GetPayload()) != "1" {
 		t.Errorf("progress %v, %v", infos, err)
@@ -599,7 +603,7 @@ func TestFlushIsSentAtOnce(t *testing.T) {
 		if s != "a" || b.Sent() != 1 {
 			t.Errorf("got %q, sent %d", s, b.Sent())
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(hangLimit):
 		t.Error("the first chunk was not sent")
 	}
 	close(src.hold)

@@ -21,6 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// hangLimit is how long a test waits for what comes at once, also on a machine that
+// is busy with something else.
+const hangLimit = time.Minute
+
 // rig is an Fn API server with one fake worker.
 type rig struct {
 	srv *fnapi.Server
@@ -56,7 +60,7 @@ func newRig(t testing.TB, wc fnapi.WorkerConfig, fc fakesdk.Config) *rig {
 	})
 	select {
 	case <-h.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(hangLimit):
 		t.Fatal("worker is not ready")
 	}
 	return &rig{srv, h, w, lis.Addr().String()}
@@ -154,9 +158,20 @@ func wait(t testing.TB, b *bundle.Bundle) (*bundle.Result, error) {
 	select {
 	case <-b.Done():
 		return b.Wait()
-	case <-time.After(20 * time.Second):
+	case <-time.After(hangLimit):
 		t.Fatal("the bundle hangs")
 		return nil, nil
+	}
+}
+
+// untilRequested waits until b can be asked for something, which the worker may
+// see it begin before.
+func untilRequested(t testing.TB, b *bundle.Bundle) {
+	t.Helper()
+	for end := time.Now().Add(hangLimit); !b.Requested(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the bundle is not requested")
+		}
 	}
 }
 

@@ -26,6 +26,10 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
+// hangLimit is how long a test waits for what comes at once, also on a machine that
+// is busy with something else.
+const hangLimit = time.Minute
+
 // Modes of this test binary when it is run as a worker.
 const modeVar = "PHAROS_TEST_WORKER"
 
@@ -171,7 +175,7 @@ func newTestPool(t testing.TB, srv *fnapi.Server, e *pipepb.Environment, o Optio
 
 func get(t testing.TB, p *Pool) *fnapi.Harness {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
 	defer cancel()
 	h, err := p.Get(ctx)
 	if err != nil {
@@ -212,7 +216,7 @@ func TestMoreWorkersWhenBusy(t *testing.T) {
 	s, addr := newPoolService(t)
 	p := newTestPool(t, srv, externalEnv(t, addr), Options{WorkersPerEnvironment: 3})
 	seen := map[*fnapi.Harness]int{}
-	for deadline := time.Now().Add(10 * time.Second); len(seen) < 3 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hangLimit); len(seen) < 3 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		h := get(t, p)
 		seen[h]++
 	}
@@ -290,11 +294,11 @@ func TestProcess(t *testing.T) {
 	srv := newServer(t)
 	p := NewPool(srv, "env-1", self(t, "good"), Options{})
 	h := get(t, p)
+	worker := p.live[0].w
 	p.Put(h)
-	begin := time.Now()
 	p.Close()
-	if d := time.Since(begin); d > processStopTimeout {
-		t.Errorf("closing a willing process took %v", d)
+	if err := worker.exitError(); err == nil || !strings.Contains(err.Error(), "exit status 0") {
+		t.Errorf("a willing process has not ended by itself: %v", err)
 	}
 	if h.Err() != nil {
 		t.Errorf("Err %v", h.Err())
@@ -335,11 +339,11 @@ func TestStubbornProcessIsKilled(t *testing.T) {
 	p := NewPool(srv, "env-1", self(t, "stubborn", "PHAROS_TEST_PIDS", pids), Options{})
 	get(t, p)
 	p.Close()
-	expectGone(t, pids, time.Second)
+	expectGone(t, pids)
 }
 
-// expectGone checks that the processes listed in a file end in time.
-func expectGone(t *testing.T, file string, within time.Duration) {
+// expectGone checks that the processes listed in a file end.
+func expectGone(t *testing.T, file string) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -351,7 +355,7 @@ func expectGone(t *testing.T, file string, within time.Duration) {
 	}
 	for _, f := range fields {
 		pid, _ := strconv.Atoi(string(f))
-		for deadline := time.Now().Add(within); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(hangLimit); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Errorf("process %d lives on", pid)
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -412,7 +416,7 @@ func TestNoOrphanWhenTheRunnerIsKilled(t *testing.T) {
 	}
 	_ = host.Process.Kill()
 	_ = host.Wait()
-	expectGone(t, pids, 10*time.Second)
+	expectGone(t, pids)
 }
 
 func TestSlots(t *testing.T) {

@@ -68,7 +68,7 @@ func TestWorkerPools(t *testing.T) {
 		_ = two
 	case <-two.Done():
 		gone = two
-	case <-time.After(20 * time.Second):
+	case <-time.After(hangLimit):
 		t.Fatal("the worker of a pool that has ended lives on")
 	}
 	p.Put(gone)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	"google.golang.org/grpc"
@@ -39,7 +38,7 @@ func old(t *testing.T, srv *fnapi.Server, name string) (*fnapi.Harness, *fnapi.I
 // nobody opens a state stream without a worker id.
 func nobody(t *testing.T, cc *grpc.ClientConn) fnpb.BeamFnState_StateClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
 	t.Cleanup(cancel)
 	s, err := fnpb.NewBeamFnStateClient(cc).State(ctx)
 	if err != nil {

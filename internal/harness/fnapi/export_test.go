@@ -15,7 +15,7 @@ const AnonymousWaitsMax = anonymousWaitsMax
 // RouteForTest routes e on a fresh harness with one instruction, "1", and
 // checks that the instruction gets exactly what is addressed to it.
 func RouteForTest(t *testing.T, e *fnpb.Elements) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	h := NewServer(Options{}).Expect(WorkerConfig{})
 	defer h.Close(nil)

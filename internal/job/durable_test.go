@@ -324,23 +324,21 @@ func TestSuspendedJobIsCancelled(t *testing.T) {
 // that goes on is not.
 func TestEndedJobsAreForgotten(t *testing.T) {
 	r := newDurableRig(t)
-	hung, free := make(chan struct{}, 1), make(chan struct{})
+	hung := make(chan struct{}, 1)
 	going := r.submit(&sdk{elements: 1, use: func(b *fakesdk.Bundle) error {
 		hung <- struct{}{}
-		<-free
-		return fakesdk.Echo(b)
+		return fakesdk.Hang(b)
 	}})
 	<-hung
 	ended := r.submit(&sdk{elements: 1})
 	if st, text := r.end(ended); st != jobpb.JobState_DONE {
 		t.Fatalf("%v: %s", st, text)
 	}
-	close(free)
+	r.pool.mu.Lock()
+	r.pool.config = fakesdk.Config{Process: fakesdk.Hang} // before the restart: the job that goes on must not end
+	r.pool.mu.Unlock()
 	r.keepFor = time.Millisecond
 	r.restart()
-	r.pool.mu.Lock()
-	r.pool.config = fakesdk.Config{Process: fakesdk.Hang}
-	r.pool.mu.Unlock()
 	for deadline := time.Now().Add(jobTimeout); ; {
 		if _, there := r.m.Job(ended); !there {
 			break

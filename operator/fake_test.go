@@ -138,7 +138,7 @@ func openFake(t *testing.T, f Function, l Limits, n int, process func(*fakesdk.B
 }
 
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -60,8 +60,8 @@ class Server:
             except OSError as e:
                 raise PharosError(f'cannot start {settings.program}: {e}') from e
             self._output = threading.Thread(target=self._read_output, name='pharos-output', daemon=True)
-            self._output.start()
             try:
+                self._output.start()
                 addresses = self._await_ready(settings.program, ready)
             except BaseException:  # Ctrl-C, for one
                 self._process.kill()

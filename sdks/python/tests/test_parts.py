@@ -77,13 +77,13 @@ def test_server_of_another_version(serve):
 
 
 def test_server_that_is_not_pharos(serve, caplog):
-    service = client.Service(serve(), False, 10)
+    service = client.Service(serve(), False, 60)
     assert service.http is None and 'does not say that it is Pharos' in caplog.text
     service.close()
 
 
 def test_job_service_that_does_not_know_the_call(serve):
-    service = client.Service(serve(('pharos-version', version.VERSION), ('pharos-http', 'http://x')), False, 10)
+    service = client.Service(serve(('pharos-version', version.VERSION), ('pharos-http', 'http://x')), False, 60)
     assert service.http == 'http://x'
     with pytest.raises(pharos_beam.PharosError, match='does not do that'):
         service.call('drain the job', service.stub.Drain, beam_job_api_pb2.DrainJobRequest())
@@ -91,7 +91,7 @@ def test_job_service_that_does_not_know_the_call(serve):
 
 
 def test_a_job_that_cannot_be_followed_is_lost_not_done(serve):
-    service = client.Service(serve(), True, 10)
+    service = client.Service(serve(), True, 60)
     job = result.PharosResult('job-1', service, None, [service.close], progress.Progress())
     with pytest.raises(pharos_beam.PharosError, match='cannot follow job job-1 any more: ValueError'):
         job.wait_until_finish()
@@ -102,7 +102,7 @@ def test_workers_are_at_one_address():
     try:
         assert workers.endpoint.startswith('127.0.0.1:')
         with grpc.insecure_channel(workers.endpoint) as channel:
-            grpc.channel_ready_future(channel).result(timeout=10)
+            grpc.channel_ready_future(channel).result(timeout=60)
     finally:
         workers.close()
 

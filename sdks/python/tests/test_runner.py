@@ -54,8 +54,11 @@ def children(pid):
     """The processes that a process of somebody else's has started and that are its own still."""
     found = []
     for task in os.listdir(f'/proc/{pid}/task'):
-        with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as f:
-            found += map(int, f.read().split())
+        try:
+            with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as f:
+                found += map(int, f.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread that has ended
     return found
 
 
@@ -190,7 +193,7 @@ def test_worker_processes_may_fork():
 
 def test_two_pipelines_at_once_share_the_server():
     results = []
-    barrier = threading.Barrier(3)
+    barrier = threading.Barrier(3, timeout=60)
 
     def run():
         p = beam.Pipeline(options=arguments())
@@ -270,13 +273,16 @@ def test_program_that_is_another(tmp_path):
 
 
 def test_interrupt_of_the_start_leaves_no_process(tmp_path, program):
-    slow = script(tmp_path / 'slow', f'echo $$ > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; exec sleep 1000')
+    slow = script(tmp_path / 'slow', 'echo $$; exec sleep 1000')
+    # What the server says is logged, once the program knows that it has started one.
     p = program(
-        'import sys, apache_beam as beam; from apache_beam.options.pipeline_options import PipelineOptions\n'
+        'import logging, sys, apache_beam as beam; from apache_beam.options.pipeline_options import PipelineOptions\n'
+        'logger = logging.getLogger("pharos_beam.server"); logger.setLevel("DEBUG")\n'
+        'logger.addHandler(logging.StreamHandler(sys.stdout)); logger.propagate = False\n'
         'try: beam.Pipeline(options=PipelineOptions(sys.argv[1:])).run()\n'
         'except KeyboardInterrupt: print("interrupted"); sys.stdin.read()', '--runner=pharos_beam.PharosRunner',
         f'--pharos_binary={slow}')
-    pid = int(wait_for(lambda: (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text(), 'the server'))
+    pid = int(p.line())
     p.process.send_signal(signal.SIGINT)
     assert p.line() == 'interrupted'
     assert ended(pid)  # while the program goes on
@@ -352,17 +358,18 @@ def test_server_that_dies_is_an_error_that_names_it(program):
     assert p.process.returncode == 1
 
 
+NOT_WAITED_FOR = ENDLESS.replace('with beam', 'p = beam').replace(' as p:', '\nif p:') + 'result = p.run()\n'
+
+
 def test_server_that_dies_leaves_no_workers(program):
-    p = program(ENDLESS, '--pharos_workers=2')
+    p = program(NOT_WAITED_FOR + 'print("runs")\nresult.wait_until_finish()', '--pharos_workers=2')
     pid = int(p.line())
+    assert p.line() == 'runs'  # a server that dies before is another error
     workers = wait_for(lambda: children(pid), 'workers')
     os.kill(pid, signal.SIGKILL)
     assert 'PharosError: lost job' in p.end()[1]
     for worker in workers:
         wait_for(lambda pid=worker: ended(pid), 'the end of a worker')
-
-
-NOT_WAITED_FOR = ENDLESS.replace('with beam', 'p = beam').replace(' as p:', '\nif p:') + 'p.run()'
 
 
 def test_program_that_does_not_wait_says_that_its_job_is_lost(program):
@@ -374,11 +381,13 @@ def test_program_that_does_not_wait_says_that_its_job_is_lost(program):
 
 
 NOBODY_WAITS = '''
-import sys, time
+import os, sys, time
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 def slow(x):
+    if sys.argv[1:]:
+        os.read(0, 1)  # as long as the test wants
     time.sleep(0.5)
     print('done', x)
 
@@ -398,6 +407,7 @@ def test_program_that_does_not_wait_lives_to_the_end_of_its_job(program):
 
 def test_program_that_fails_does_not_wait(program):
     p = program(NOBODY_WAITS, 'fail')
+    p.process.wait(60)
     out, err = p.end()
     assert 'of the program' in err and 'cancelling job' in err and out == ''
 

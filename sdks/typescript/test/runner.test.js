@@ -11,7 +11,7 @@ const { JobState_Enum } = require("apache-beam/proto/beam_job_api");
 const { createRunner } = require("apache-beam/runners/runner");
 const { pharosRunner, PharosRunner } = require("../index");
 
-const needs = { skip: process.env.PHAROS_BINARY ? false : "PHAROS_BINARY names no program", timeout: 120000 };
+const needs = { skip: process.env.PHAROS_BINARY ? false : "PHAROS_BINARY names no program", timeout: 300000 };
 
 // The SDK sends functions with what they close over, which its compiler lists here.
 const closed = (f, values) => Object.assign(f, { __closure: () => values });
@@ -79,7 +79,7 @@ function runs(body) {
     const closed = (f, values) => Object.assign(f, { __closure: () => values });
     const runner = pharosRunner();
     ${body}`;
-  return promisify(execFile)(process.execPath, ["-e", program], { timeout: 30000 }).then(
+  return promisify(execFile)(process.execPath, ["-e", program], { timeout: 120000 }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );

@@ -112,7 +112,7 @@ func TestKilledHostLeavesNoWorker(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, pid := range pids {
 		for running(pid) {
 			if time.Now().After(deadline) {

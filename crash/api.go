@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const requestLimit = 10 * time.Second
+const requestLimit = time.Minute
 
 // jobView is what the runner says of a job.
 type jobView struct {

@@ -30,6 +30,10 @@ type config struct {
 	moveOn  bool // the snapshot drill
 }
 
+// ciHang is how long a job may make no progress at least in continuous integration: on a machine that is busy with something
+// else, workers take long to start.
+const ciHang = 3 * time.Minute
+
 func flags() config {
 	var c config
 	flag.IntVar(&c.kills, "kills", 200, "processes to kill at least")
@@ -49,6 +53,7 @@ func flags() config {
 	flag.Parse()
 	if c.ci {
 		c.ids, c.records, c.quota, c.workers = 1500, 20_000, c.kills, 1
+		c.hang = max(c.hang, ciHang)
 	}
 	return c
 }

@@ -57,7 +57,7 @@ func TestLeakingDoFn(t *testing.T) {
 
 func TestStuckDoFn(t *testing.T) {
 	t.Parallel()
-	r := serve(t, "--workers-per-environment", "1", "--stuck-after", "3s", "--bundle-timeout", "6s")
+	r := serve(t, "--workers-per-environment", "1", "--stuck-after", "5s", "--bundle-timeout", "20s")
 	s := submitPython(t, r, pythonProcess(t, ""), nil, "--numbers=100", "--stick="+filepath.Join(t.TempDir(), "stuck"))
 	s.expectExactlyOnce(t, 100)
 	r.expectMessage(t, "makes no progress", "transform Slow", "never_returns")

@@ -4,6 +4,7 @@ package serve
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -99,14 +100,24 @@ func (s *Server) Close() {
 	s.log.Close()
 }
 
-// FreePort returns a port that nobody listens on.
-func FreePort() (int, error) {
-	ln, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		return 0, err
+// Ports from portMin up to portEnd are below those that systems give to whoever asks for any, or connects.
+const (
+	portMin   = 20_000
+	portEnd   = 32_768
+	portTries = 100
+)
+
+// FreePort returns a port that nobody listens on. The system gives it to nobody by itself, so that a server that is started
+// again finds it free. The error is that of the last of many ports that were tried.
+func FreePort() (port int, err error) {
+	for range portTries {
+		port = portMin + rand.IntN(portEnd-portMin)
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(port))); err == nil {
+			return port, ln.Close()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // waitFor waits until something accepts connections at the address.

@@ -137,6 +137,10 @@ func openFake(t *testing.T, f Function, l Limits, n int, process func(*fakesdk.B
 	return op, ctx
 }
 
+// untilEnded are limits with which no bundle ends for its age: for tests that say
+// what is in one, also on a slow machine.
+var untilEnded = Limits{BundleTime: time.Hour}
+
 func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)

@@ -58,7 +58,7 @@ func TestABundleCountsOnce(t *testing.T) {
 					}}
 				}
 				var err error
-				if op, err = p.Open(ctx, f, Limits{}); err != nil {
+				if op, err = p.Open(ctx, f, untilEnded); err != nil {
 					t.Fatal(err)
 				}
 				defer op.Close()

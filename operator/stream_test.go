@@ -225,7 +225,7 @@ func TestCheckpointEndsBundles(t *testing.T) {
 		return echoUpper(b)
 	})
 	ctx := deadline(t)
-	op, err := p.Open(ctx, streaming, Limits{})
+	op, err := p.Open(ctx, streaming, untilEnded)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -273,7 +273,7 @@ func TestTimersFireInOrder(t *testing.T) {
 			ctx := deadline(t)
 			op, err := p.OpenState(ctx, Function{
 				URN: urn.ParDo, Match: Loose, Timers: []TimerFamily{{Name: "t"}}, SideOutputs: []SideOutput{{Tag: "side"}},
-			}, Limits{}, backend)
+			}, untilEnded, backend)
 			if err != nil {
 				t.Fatal(err)
 			}

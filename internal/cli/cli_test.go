@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,11 +31,29 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"pharos": func() {
 			os.Exit(Main(os.Args[1:], &Env{
-				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: "v0-test", NewEngine: fakeEngine,
+				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: &looker{w: os.Stderr}, Version: "v0-test", NewEngine: fakeEngine,
 			}))
 		},
 		"beamjob": beamjob,
 	})
+}
+
+// seen is closed when the program has said that a job is at work.
+var seen = make(chan struct{})
+
+// looker looks for that in what passes.
+type looker struct {
+	w    io.Writer
+	once sync.Once
+}
+
+func (l *looker) Write(b []byte) (int, error) {
+	for _, text := range []string{"waiting for job", "stages done"} {
+		if bytes.Contains(b, []byte(text)) {
+			defer l.once.Do(func() { close(seen) })
+		}
+	}
+	return l.w.Write(b)
 }
 
 func TestScripts(t *testing.T) {
@@ -45,7 +66,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// waitfile FILE: until it is there.
 			"waitfile": func(ts *testscript.TestScript, _ bool, args []string) {
-				for range 1000 {
+				for range 6000 {
 					if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
 						return
 					}
@@ -86,8 +107,11 @@ func play(j *servertest.Job) {
 		j.Say(jobpb.JobMessage_JOB_MESSAGE_ERROR, "ValueError: boom")
 		j.Enter(jobpb.JobState_FAILED)
 	case "stays":
-	case "slow": // so that a slow machine sees it at work
-		time.Sleep(3 * time.Second)
+	case "slow": // until the program has said that it is at work
+		select {
+		case <-seen:
+		case <-time.After(time.Minute):
+		}
 		j.Enter(jobpb.JobState_DONE)
 	default:
 		j.Enter(jobpb.JobState_DONE)

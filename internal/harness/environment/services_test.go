@@ -52,10 +52,11 @@ func TestServicesShare(t *testing.T) {
 	if one := take(); one == a {
 		t.Error("a service that is away has been asked again at once")
 	}
+	before := time.Now()
 	for _, one := range s.list {
 		s.failed(one, errFull)
 	}
-	if one, wait := s.tryTake(time.Now()); one != nil || wait <= 0 || wait > fullRetry {
+	if one, wait := s.tryTake(before); one != nil || wait < fullRetry || wait > fullRetry+time.Since(before) {
 		t.Errorf("all are away: %v, wait %v", one, wait)
 	}
 	now = time.Now().Add(2 * backoffMax)

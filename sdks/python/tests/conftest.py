@@ -8,7 +8,7 @@ import time
 import pytest
 
 
-def wait_for(condition, what, limit_s=60):
+def wait_for(condition, what, limit_s=180):
     """Waits until `condition` gives something true, and returns that."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
@@ -36,7 +36,7 @@ class Program:
             raise AssertionError(f'the program has ended: {self.process.communicate()}')
         return text.strip()
 
-    def end(self, limit_s=60):
+    def end(self, limit_s=180):
         """What it said since, on both outputs, when it has ended by itself."""
         return self.process.communicate(timeout=limit_s)
 

@@ -193,7 +193,7 @@ def test_worker_processes_may_fork():
 
 def test_two_pipelines_at_once_share_the_server():
     results = []
-    barrier = threading.Barrier(3, timeout=60)
+    barrier = threading.Barrier(3, timeout=180)
 
     def run():
         p = beam.Pipeline(options=arguments())
@@ -407,7 +407,7 @@ def test_program_that_does_not_wait_lives_to_the_end_of_its_job(program):
 
 def test_program_that_fails_does_not_wait(program):
     p = program(NOBODY_WAITS, 'fail')
-    p.process.wait(60)
+    p.process.wait(180)
     out, err = p.end()
     assert 'of the program' in err and 'cancelling job' in err and out == ''
 

@@ -39,7 +39,7 @@ import org.junit.rules.Timeout;
 
 /** Pipelines on a real server that the runner starts: PHAROS_BINARY names it, without that the tests are skipped. */
 public class LocalServerTest {
-  @Rule public final Timeout limit = Timeout.seconds(120);
+  @Rule public final Timeout limit = Timeout.seconds(300);
   @Rule public final transient TestPipeline p = TestPipeline.fromOptions(options()).enableAbandonedNodeEnforcement(false);
 
   private static PipelineOptions options() {

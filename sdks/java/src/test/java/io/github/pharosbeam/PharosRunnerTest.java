@@ -45,7 +45,7 @@ import org.junit.rules.Timeout;
 
 /** The client, against a job service that plays. */
 public class PharosRunnerTest {
-  @Rule public final Timeout limit = Timeout.seconds(60);
+  @Rule public final Timeout limit = Timeout.seconds(180);
   @Rule public final TemporaryFolder temp = new TemporaryFolder();
 
   private final FakeServer server = new FakeServer();

@@ -375,8 +375,10 @@ def test_server_that_dies_is_an_error_that_names_it(program):
 
 
 def test_server_that_dies_leaves_no_workers(program):
-    p = program(ENDLESS, '--pharos_workers=2')
+    waits = "result = p.run()\nprint('runs')\nresult.wait_until_finish()"
+    p = program(NOT_WAITED_FOR.removesuffix('p.run()') + waits, '--pharos_workers=2')
     pid = int(p.line())
+    assert p.line() == 'runs'  # workers may be there before the program knows that it has a job
     workers = wait_for(lambda: children(pid), 'workers')
     os.kill(pid, signal.SIGKILL)
     assert 'PharosError: lost job' in p.end()[1]

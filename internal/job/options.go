@@ -124,9 +124,9 @@ func readSettings(options *structpb.Struct) (settings, error) {
 		{optionBundleSize, maxNumber, &s.bundleElements},
 		{optionBundleTime, maxNumber, &s.bundleMS},
 	} {
-		n, ok := intOption(option(o.name))
+		n, ok := intOption(option(o.name)) // 0 is what typed options of SDKs hold that nobody has set
 		if !ok || n < 0 || n > o.max {
-			bad = append(bad, fmt.Sprintf("pipeline option %s is not a number from 1 to %d", o.name, o.max))
+			bad = append(bad, fmt.Sprintf("pipeline option %s is not a number from 1 to %d, or 0 for what holds without it", o.name, o.max))
 			continue
 		}
 		*o.to = n

@@ -18,6 +18,7 @@ func TestReadSettings(t *testing.T) {
 	}{
 		{nil, settings{}, 0},
 		{map[string]any{"beam:option:max_attempts:v1": "2", "beam:option:other:v1": true}, settings{maxAttempts: 2}, 0},
+		{map[string]any{"beam:option:max_attempts:v1": 0, "beam:option:max_bundle_size:v1": "0"}, settings{}, 0},
 		{map[string]any{"beam:option:workers_per_environment:v1": 3, "beam:option:max_attempts:v1": nil}, settings{workersPerEnvironment: 3}, 0},
 		{map[string]any{"beam:option:streaming:v1": true}, settings{streaming: true}, 0},
 		{map[string]any{"beam:option:streaming:v1": "true"}, settings{streaming: true}, 0},

@@ -12,6 +12,15 @@ const { runIn, Workers } = require("./workers");
 const VERSION_HEADER = "pharos-version";
 const GREET_LIMIT_MS = 60000;
 const LOOPBACK = "LOOPBACK";
+const OPTIONS = ["pharosEndpoint", "pharosBinary", "pharosMemory", "pharosDisk", "pharosData"];
+
+/** Throws an Error if an option of this package is misspelt, or the endpoint is no address: nothing else would say so. */
+function check(options) {
+  const unknown = Object.keys(options).find((name) => name.startsWith("pharos") && !OPTIONS.includes(name));
+  if (unknown) throw new Error(`there is no option ${unknown}; there are ${OPTIONS.join(", ")}`);
+  const endpoint = options.pharosEndpoint || options.jobEndpoint;
+  if (endpoint && !/^[^/\s]+:\d+$/.test(endpoint)) throw new Error(`the endpoint "${endpoint}" is not HOST:PORT`);
+}
 
 /** The SDK's portable runner, with a server where none is named, and the reason of a job that failed. */
 class PharosRunner extends PortableRunner {
@@ -20,8 +29,10 @@ class PharosRunner extends PortableRunner {
    * with its use of the server that they share.
    * @param options {import("./index").PharosOptions}
    * @param use one pipeline's, where no server is named
+   * @throws an Error if an option is wrong
    */
   constructor(options, use) {
+    check(options);
     const jobEndpoint = options.pharosEndpoint || options.jobEndpoint;
     super({ environmentType: LOOPBACK, ...options, ...(jobEndpoint && { jobEndpoint }) }, use);
     this.use = use;

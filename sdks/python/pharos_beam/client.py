@@ -30,7 +30,11 @@ HTTP_HEADER = 'pharos-http'
 _PATIENCE_S = 2  # before a warning
 _ENDPOINT = re.compile(r'[^/\s]+:\d+')
 
-_CHANNEL_OPTIONS = [('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1)]
+_CHANNEL_OPTIONS = [
+    ('grpc.max_receive_message_length', -1), ('grpc.max_send_message_length', -1),
+    # Of the pauses between tries to connect, which otherwise grow to minutes: a server that starts is seen soon.
+    ('grpc.max_reconnect_backoff_ms', 2000)
+]
 
 
 def explain(what: str, error: grpc.RpcError, endpoint: str) -> PharosError:

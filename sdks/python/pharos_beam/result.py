@@ -9,9 +9,11 @@ import time
 import weakref
 from typing import Callable
 from typing import Iterable
+from typing import Mapping
 from typing import Optional
 
 import grpc
+from apache_beam.metrics import monitoring_infos
 from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners import runner
 from apache_beam.runners.portability import portable_runner
@@ -49,9 +51,20 @@ class PharosResult(runner.PipelineResult):
 
     def __init__(
             self, job_id: str, service: Service, caught: Optional[Caught], closers: Iterable[Callable[[], None]],
-            show: Progress) -> None:
+            show: Progress, steps: Mapping[str, str]) -> None:
+        """Follows a job.
+
+        Args:
+          job_id: the server's name for it.
+          service: the server; `closers` close it.
+          caught: what the code that runs in this process raises; None if it runs elsewhere.
+          closers: called one after the other when the job has ended.
+          show: what draws the job's progress.
+          steps: names of the pipeline's transforms by their ids, for metrics.
+        """
         super().__init__(PipelineState.STARTING)
         self.job_id = job_id
+        self._steps = steps
         self._service = service
         self._caught = caught
         self._closers = list(closers)
@@ -145,8 +158,12 @@ class PharosResult(runner.PipelineResult):
 
     def _fetch_metrics(self) -> portable_runner.PortableMetrics:
         request = beam_job_api_pb2.GetJobMetricsRequest(job_id=self.job_id)
-        return portable_runner.PortableMetrics(
-            self._service.call("ask for the job's metrics", self._service.stub.GetJobMetrics, request))
+        response = self._service.call("ask for the job's metrics", self._service.stub.GetJobMetrics, request)
+        for info in (*response.metrics.attempted, *response.metrics.committed):
+            step = self._steps.get(info.labels.get(monitoring_infos.PTRANSFORM_LABEL, ''))
+            if step is not None:  # PortableMetrics takes the id for the name, by which nobody can ask
+                info.labels[monitoring_infos.PTRANSFORM_LABEL] = step
+        return portable_runner.PortableMetrics(response)
 
     # What its program asks.
 

@@ -63,12 +63,14 @@ class PharosRunner(portable_runner.PortableRunner):
                 loopback.point_at(environment, workers)
                 caught = workers.caught
             show = progress.choose(options.view_as(PharosOptions).pharos_progress, pipeline, self._interactive)
-            job_id, _, _ = handle.submit(self._optimize_pipeline(pipeline, options))
+            optimized = self._optimize_pipeline(pipeline, options)
+            job_id, _, _ = handle.submit(optimized)
         except BaseException:
             for close in closers:
                 close()
             raise
-        result = PharosResult(job_id, handle.service, caught, closers, show)
+        steps = {i: t.unique_name for i, t in optimized.components.transforms.items()}
+        result = PharosResult(job_id, handle.service, caught, closers, show, steps)
         if self._interactive and not _unbounded(pipeline):
             result.wait_until_finish()
         return result

@@ -74,10 +74,11 @@ class Server:
 
     def _read_output(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.decode(errors='replace').rstrip()
-            _LOGGER.debug('%s', text)
-            self._tail.append(text)
+        with self._process.stdout as output:
+            for line in output:
+                text = line.decode(errors='replace').rstrip()
+                _LOGGER.debug('%s', text)
+                self._tail.append(text)
 
     def _await_ready(self, program: str, ready: str) -> dict[str, str]:
         end = time.monotonic() + START_LIMIT_S
@@ -107,6 +108,7 @@ class Server:
             _LOGGER.warning('pharos serve does not end and is killed')
             self._process.kill()
             self._process.wait()
+        self._output.join(STOP_LIMIT_S)
 
     def hang_up(self) -> None:
         """Closes this process's end of the pipe."""

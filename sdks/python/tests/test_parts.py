@@ -1,7 +1,9 @@
 """Parts of the runner that need no server of ours."""
+import ast
 import os
 import stat
 from concurrent import futures
+from pathlib import Path
 
 import apache_beam as beam
 import grpc
@@ -92,7 +94,7 @@ def test_job_service_that_does_not_know_the_call(serve):
 
 def test_a_job_that_cannot_be_followed_is_lost_not_done(serve):
     service = client.Service(serve(), True, 60)
-    job = result.PharosResult('job-1', service, None, [service.close], progress.Progress())
+    job = result.PharosResult('job-1', service, None, [service.close], progress.Progress(), {})
     with pytest.raises(pharos_beam.PharosError, match='cannot follow job job-1 any more: ValueError'):
         job.wait_until_finish()
 
@@ -189,3 +191,13 @@ def test_bar_leaves_nothing(monkeypatch):
     bar.update('http://x', 'job')
     bar.close('http://x', 'job', 'DONE')
     assert 'words [##' in out.getvalue() and out.getvalue().endswith('\r\x1b[K')
+
+
+def test_public_names_are_there_and_typed():
+    for name in pharos_beam.__all__:
+        assert getattr(pharos_beam, name) is not None
+    source = ast.parse(Path(pharos_beam.__file__).read_text(encoding='utf-8'))
+    typed = [node for node in ast.walk(source) if isinstance(node, ast.If)][0].body
+    assert {f'{n.names[0].asname}' for n in typed} == set(pharos_beam._HOME)
+    assert {n.names[0].asname: n.module for n in typed} == pharos_beam._HOME
+    assert Path(pharos_beam.__file__).with_name('py.typed').exists()

@@ -226,6 +226,28 @@ def test_drain_metrics_and_time_limit():
     assert result.cancel() == PipelineState.DRAINED  # nothing is left to do
 
 
+class _Count(beam.DoFn):
+
+    def process(self, element):
+        Metrics.counter('test', 'seen').inc()
+        yield element
+
+
+def test_metrics_by_step():
+    p = beam.Pipeline(options=arguments())
+    p | beam.Create([1, 2, 3]) | 'First' >> beam.ParDo(_Count()) | beam.Filter(lambda x: x > 1) | 'Second' >> beam.ParDo(_Count())
+    result = p.run()
+    result.wait_until_finish()
+
+    def seen(step):
+        found = result.metrics().query(MetricsFilter().with_name('seen').with_step(step))['counters']
+        return [(c.key.step, c.committed) for c in found]
+
+    assert seen('First') == [('First', 3)]
+    assert seen('Second') == [('Second', 2)]
+    assert seen('Third') == []
+
+
 def test_log(caplog):
     with caplog.at_level(logging.INFO):
         with beam.Pipeline(options=arguments()) as p:
@@ -403,6 +425,11 @@ def test_program_that_does_not_wait_lives_to_the_end_of_its_job(program):
     p = program(NOBODY_WAITS)
     assert p.end()[0] == 'done 1\n'
     assert p.process.returncode == 0
+
+
+def test_program_leaves_nothing_open(program):
+    err = program(NOBODY_WAITS, PYTHONWARNINGS='always::ResourceWarning').end()[1]
+    assert 'unclosed file' not in err
 
 
 def test_program_that_fails_does_not_wait(program):

@@ -166,6 +166,14 @@ test("nobody at the endpoint", async () => {
   await assert.rejects(run, /no job service answers at 127.0.0.1:1 \(is `pharos serve` running there\?\)/);
 });
 
+test("options that are wrong", () => {
+  for (const option of ["pharosEndpoint", "jobEndpoint"]) {
+    assert.throws(() => createRunner({ runner: "pharos", [option]: "localhost" }), /the endpoint "localhost" is not HOST:PORT/);
+  }
+  assert.throws(() => pharosRunner({ pharosMemroy: "1GiB" }), /there is no option pharosMemroy; there are .*pharosMemory/);
+  pharosRunner({ pharosEndpoint: "[::1]:8073", jobName: "words" });
+});
+
 test("no program", async () => {
   const run = pharosRunner({ pharosBinary: "/nowhere" }).run((root) => root.apply(beam.create([1])));
   await assert.rejects(run, /\/nowhere cannot be started/);

@@ -1,6 +1,7 @@
 package io.github.pharosbeam;
 
 import java.util.Iterator;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
@@ -23,6 +24,7 @@ import org.apache.beam.model.pipeline.v1.Endpoints.ApiServiceDescriptor;
 import org.apache.beam.model.pipeline.v1.RunnerApi;
 import org.apache.beam.sdk.fn.channel.ManagedChannelFactory;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ClientInterceptor;
+import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ConnectivityState;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.ManagedChannel;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Metadata;
 import org.apache.beam.vendor.grpc.v1p69p0.io.grpc.Status;
@@ -36,6 +38,12 @@ import org.slf4j.LoggerFactory;
 final class JobService implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(JobService.class);
   private static final int CLOSE_S = 5;
+
+  /** Between two tries to reach a server that is not there: gRPC's own pauses grow to minutes. */
+  private static final long RETRY_PAUSE_S = 1;
+
+  /** Before a warning that nobody is there. */
+  private static final long PATIENCE_S = 2;
 
   /** In every answer of a Pharos server (internal/server/jobserver/announce.go). */
   private static final Metadata.Key<String> VERSION_HEADER =
@@ -75,8 +83,14 @@ final class JobService implements AutoCloseable {
         .forDescriptor(ApiServiceDescriptor.newBuilder().setUrl(endpoint).build());
   }
 
-  /** Asks the server who it is. Throws a PharosException that names both versions if it is a Pharos that this package does not fit. */
+  /**
+   * Asks the server who it is. It is waited for as long as a call may take: perhaps it is just being started.
+   *
+   * @throws PharosException if nobody answers in time, this thread is interrupted, or the server is a Pharos that this package
+   *     does not fit, which names both versions
+   */
   void greet() {
+    awaitServer();
     AtomicReference<Metadata> headers = new AtomicReference<>();
     ClientInterceptor capture = MetadataUtils.newCaptureMetadataInterceptor(headers, new AtomicReference<>());
     call(
@@ -89,6 +103,39 @@ final class JobService implements AutoCloseable {
       throw new PharosException(
           "the server at " + endpoint + " is Pharos " + theirs + ", and this is pharos-beam " + Version.OWN
               + ": use the one that fits the other");
+    }
+  }
+
+  private void awaitServer() {
+    long began = System.nanoTime();
+    boolean warned = false;
+    for (ConnectivityState state; (state = channel.getState(true)) != ConnectivityState.READY; ) {
+      long gone = System.nanoTime() - began;
+      long left = TimeUnit.SECONDS.toNanos(callLimitS) - gone;
+      if (left <= 0) {
+        throw new PharosException(
+            "no job service answers at " + endpoint + " within " + callLimitS
+                + " s (--jobServerTimeout): is `pharos serve` running there?");
+      }
+      if (!warned && gone >= TimeUnit.SECONDS.toNanos(PATIENCE_S)) {
+        warned = true;
+        LOG.warn("no job service answers at {} yet; waiting {} s for one", endpoint, callLimitS);
+      }
+      awaitChange(state, Math.min(left, TimeUnit.SECONDS.toNanos(RETRY_PAUSE_S)));
+    }
+  }
+
+  /** Waits until the channel is no longer in a state; after that time it tries to connect once more. */
+  private void awaitChange(ConnectivityState state, long limitNs) {
+    CountDownLatch changed = new CountDownLatch(1);
+    channel.notifyWhenStateChanged(state, changed::countDown);
+    try {
+      if (!changed.await(limitNs, TimeUnit.NANOSECONDS)) {
+        channel.resetConnectBackoff();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new PharosException("interrupted while waiting for the job service at " + endpoint, e);
     }
   }
 

@@ -70,6 +70,9 @@ final class LocalServer implements AutoCloseable {
     if (options.getPharosMemory() != null) {
       c.add("--memory=" + options.getPharosMemory());
     }
+    if (options.getPharosDisk() != null) {
+      c.add("--disk=" + options.getPharosDisk());
+    }
     if (options.getPharosDataDir() != null) {
       c.add("--data=" + options.getPharosDataDir());
     }

@@ -1,5 +1,6 @@
 package io.github.pharosbeam;
 
+import org.apache.beam.sdk.options.Default;
 import org.apache.beam.sdk.options.Description;
 import org.apache.beam.sdk.options.PipelineOptions;
 import org.apache.beam.sdk.options.PortablePipelineOptions;
@@ -34,6 +35,20 @@ public interface PharosPipelineOptions extends PipelineOptions {
   String getPharosDataDir();
 
   void setPharosDataDir(String path);
+
+  @Description("Element data that the pipeline's own server keeps on disk at most, like 10GiB. By default there is no limit.")
+  String getPharosDisk();
+
+  void setPharosDisk(String size);
+
+  // PortablePipelineOptions has it, too, and the same default.
+  @Description(
+      "Seconds that a call to the server may take, and that a server which starts or restarts may be away, unless it is the"
+          + " pipeline's own.")
+  @Default.Integer(60)
+  int getJobServerTimeout();
+
+  void setJobServerTimeout(int seconds);
 
   // The names of the next two are those that the server looks for among a job's options.
 

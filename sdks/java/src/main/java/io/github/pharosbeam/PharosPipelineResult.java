@@ -79,6 +79,7 @@ public final class PharosPipelineResult implements PipelineResult {
     } catch (RuntimeException e) {
       if (end == null) {
         lost = e;
+        LOG.error("{}", e.getMessage()); // perhaps nobody waits for the job
       } else {
         LOG.warn("the metrics of job {} are lost", jobId, e);
       }

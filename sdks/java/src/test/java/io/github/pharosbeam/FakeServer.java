@@ -70,8 +70,13 @@ final class FakeServer implements AutoCloseable {
   private final int port;
 
   FakeServer() {
+    this(0);
+  }
+
+  /** A server at a port that is free; at any for 0. */
+  FakeServer(int at) {
     try {
-      server = NettyServerBuilder.forPort(0).addService(new Jobs()).addService(new Staging()).intercept(new Announce()).build().start();
+      server = NettyServerBuilder.forPort(at).addService(new Jobs()).addService(new Staging()).intercept(new Announce()).build().start();
       port = server.getPort();
     } catch (IOException e) {
       throw new UncheckedIOException(e);

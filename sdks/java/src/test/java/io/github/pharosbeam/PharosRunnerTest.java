@@ -7,9 +7,13 @@ import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import java.io.File;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import org.apache.beam.model.jobmanagement.v1.ArtifactApi.ArtifactRequestWrapper;
 import org.apache.beam.model.jobmanagement.v1.ArtifactApi.ArtifactResponseWrapper;
 import org.apache.beam.model.jobmanagement.v1.ArtifactApi.GetArtifactRequest;
@@ -189,8 +193,47 @@ public class PharosRunnerTest {
     PharosException e = assertThrows(PharosException.class, this::run);
     assertEquals("the runner rejects it: transform Numbers: no such URN", e.getMessage());
     server.close();
-    e = assertThrows(PharosException.class, this::run);
-    assertTrue(e.getMessage(), e.getMessage().matches("cannot submit .*no job service answers at localhost:.*pharos serve.*"));
+    e = assertThrows(PharosException.class, () -> run("--jobServerTimeout=1"));
+    assertEquals(
+        "no job service answers at " + server.endpoint() + " within 1 s (--jobServerTimeout): is `pharos serve` running there?",
+        e.getMessage());
+  }
+
+  @Test
+  public void aServerThatIsJustBeingStartedIsWaitedFor() throws Exception {
+    ServerSocket before = new ServerSocket(0);
+    CompletableFuture<FakeServer> late =
+        CompletableFuture.supplyAsync(
+            () -> {
+              try (before) {
+                before.accept().close(); // somebody has tried, in vain
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+              FakeServer started = new FakeServer(before.getLocalPort());
+              started.end(JobState.Enum.DONE);
+              return started;
+            });
+    PipelineOptions o = options("--runner=PharosRunner", "--pharosEndpoint=localhost:" + before.getLocalPort());
+    Pipeline p = Pipeline.create(o);
+    p.apply(Create.of(1));
+    assertEquals(State.DONE, p.run().waitUntilFinish());
+    late.get().close();
+  }
+
+  @Test
+  public void theOptionsForAServerAreItsFlags() throws Exception {
+    File said = temp.newFile("said");
+    File script = temp.newFile("pharos");
+    Files.writeString(script.toPath(), "#!/bin/sh\necho \"$@\" >'" + said + "'\nexit 3\n");
+    assertTrue(script.setExecutable(true));
+    String[] flags = {
+      "--runner=PharosRunner", "--pharosBinary=" + script, "--pharosMemory=64MiB", "--pharosDisk=1GiB", "--pharosDataDir=a b"
+    };
+    PipelineOptions o = options(flags);
+    assertThrows(PharosException.class, () -> Pipeline.create(o).run());
+    String got = Files.readString(said.toPath());
+    assertTrue(got, got.contains(" --memory=64MiB --disk=1GiB --data=a b"));
   }
 
   @Test

@@ -272,11 +272,12 @@ func (d *driver) attempted(x attemptDone) {
 		d.counts[x.ev.Stage].failed++
 		d.reportFailure(x)
 		d.log.Debug("attempt failed", "stage", d.j.plan.Stages[x.ev.Stage].Name, "bundle", x.ev.Bundle, "attempt", x.ev.Attempt, "err", x.err)
-		var permanent interface{ Permanent() bool }
-		d.step(core.BundleFailed{
-			Bundle: x.ev.Bundle, Attempt: x.ev.Attempt, Err: x.err.Error(),
-			Permanent: errors.As(x.err, &permanent) && permanent.Permanent(),
-		})
+		var kind interface{ Permanent() bool }
+		permanent := errors.As(x.err, &kind) && kind.Permanent()
+		if (permanent || x.ev.Attempt >= d.core.MaxAttempts()) && d.suspendForRoom(x.err) {
+			return // else the job would fail, and with it go all that it has
+		}
+		d.step(core.BundleFailed{Bundle: x.ev.Bundle, Attempt: x.ev.Attempt, Err: x.err.Error(), Permanent: permanent})
 		return
 	}
 	d.results[x.ev.Bundle] = x.res

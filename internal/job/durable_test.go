@@ -274,13 +274,15 @@ func (r *durableRig) says(id, text string) {
 	j, _ := r.m.Job(id)
 	ctx, cancel := context.WithTimeout(r.t.Context(), jobTimeout)
 	defer cancel()
+	var said []string
 	for e := range j.Events(ctx) {
+		said = append(said, e.Message.GetMessageText())
 		if strings.Contains(e.Message.GetMessageText(), text) {
 			return
 		}
 	}
 	st, _ := j.State()
-	r.t.Fatalf("the job is %v and does not say %q", st, text)
+	r.t.Fatalf("the job is %v and does not say %q, but %q", st, text, said)
 }
 
 // A job that finds no room on the disk waits for more, and for the runner to be
@@ -297,6 +299,27 @@ func TestFullDiskSuspendsJob(t *testing.T) {
 	}
 	if len(s.got) != 10 {
 		t.Errorf("collected %v", s.got)
+	}
+}
+
+// Nor does a job fail whose bundle, in all its attempts, finds no room for a block
+// that the memory does not hold.
+func TestFullDiskDuringBundleSuspendsJob(t *testing.T) {
+	r, full := fullDisk(t)
+	full.Store(false)
+	var once sync.Once
+	fill := func() { once.Do(func() { full.Store(true) }) } // what was there before is committed
+	s := &sdk{elements: 100_000, make: fill}                // twice what the spool keeps in memory
+	id := r.submit(s)
+	r.says(id, "attempt 2 of")
+	r.suspended(id)
+	full.Store(false)
+	r.restart()
+	if st, text := r.end(id); st != jobpb.JobState_DONE {
+		t.Fatalf("the job is %v: %s", st, text)
+	}
+	if len(s.got) != s.elements {
+		t.Errorf("collected %d elements of %d", len(s.got), s.elements)
 	}
 }
 

@@ -3,7 +3,9 @@ package job
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
@@ -81,17 +83,32 @@ func separator(text string) string {
 }
 
 // uncommitted: a batch of records cannot be made durable, and so nothing can go
-// on. A durable job for whose blocks there is no room has lost nothing: it is
-// suspended, and goes on when there is room and the runner is started again.
+// on.
 func (d *driver) uncommitted(err error) {
-	d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", err)}
-	if d.records == nil || !errors.Is(err, spool.ErrDiskFull) && !errors.Is(err, spool.ErrDiskBudget) {
+	if d.suspendForRoom(err) {
 		return
 	}
-	d.suspended = true
+	d.end = &core.Finish{Err: fmt.Sprintf("the store failed: %v", err)}
+}
+
+// suspendForRoom suspends a durable job if err says that there is no room for what
+// it puts out, and says whether it has. The job has lost nothing: it goes on when
+// there is room and the runner is started again.
+func (d *driver) suspendForRoom(err error) bool {
+	budget := errors.Is(err, spool.ErrDiskBudget)
+	full := slices.ContainsFunc([]error{spool.ErrDiskFull, syscall.ENOSPC, syscall.EDQUOT}, func(e error) bool { return errors.Is(err, e) })
+	if d.records == nil || !budget && !full {
+		return false
+	}
+	what := "make room on the disk and start the runner again"
+	if budget {
+		what = "start the runner again with a larger --disk, or when other jobs have ended"
+	}
+	d.end, d.suspended = &core.Finish{Err: err.Error()}, true
 	d.log.Warn("there is no room for what a job puts out", "err", err)
 	d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
-		"the job is suspended: make room on the disk and start the runner again, then it goes on from its last commit: %v", err))
+		"the job is suspended: %s, then it goes on from its last commit: %v", what, err))
+	return true
 }
 
 // reportEvery is after how many failed attempts of a bundle the job's messages

@@ -99,6 +99,11 @@ const eventTime, processingTime = pipepb.TimeDomain_EVENT_TIME, pipepb.TimeDomai
 
 func TestMatch(t *testing.T) {
 	plain := func() *stream { return counted(bagOf("bytes"), eventTime, "kv") }
+	stateless := func() *stream {
+		s := newStream("kv")
+		s.ParDo("count", "a", s.made, "bytes") // fused with what makes its input
+		return s
+	}
 	withSide := func(side bool) *stream {
 		s := newStream("kv")
 		names := s.ParDo("names", "a", s.Impulse("impulse of names"), "bytes")
@@ -141,6 +146,7 @@ func TestMatch(t *testing.T) {
 			lost: []string{"its input was encoded as", "its keys were encoded as bytes and are now length_prefix<test:coder>"},
 		},
 		"no such transform": {old: plain(), now: newStream("kv"), lost: []string{"on the way to", "that \"count\" keeps: the new pipeline has none of that name"}},
+		"no state any more": {old: plain(), now: stateless(), lost: []string{"it does not begin a stage", "that \"count\" keeps: it has no state and no timers in the new pipeline"}},
 		"another trigger":   {old: grouped("global"), now: grouped("early"), lost: []string{"windows, trigger or allowed lateness have changed"}},
 		"other windows": {
 			old: grouped("global"), now: grouped("sessions"), lost: []string{"its windows were encoded as", "its windows were encoded as global_window and are now interval_window"},

@@ -183,8 +183,11 @@ func (m *matcher) keyed(s *Stage, c *Content, t *Target) {
 	name, all := s.Takers[0], c.keyed()
 	i, ok := m.at[m.rename(name)]
 	why := m.missing(name)
-	if ok {
+	switch {
+	case ok:
 		why = m.otherKeys(s, &m.now.Stages[i])
+	case m.steps[m.rename(name)]: // what keeps something begins a stage
+		why = notKeyed
 	}
 	switch {
 	case why == "":
@@ -196,13 +199,16 @@ func (m *matcher) keyed(s *Stage, c *Content, t *Target) {
 	}
 }
 
+// notKeyed is said of a transform that is there and keeps nothing.
+const notKeyed = "it has no state and no timers in the new pipeline"
+
 // otherKeys says why what a stage keeps by key is not for another one.
 func (m *matcher) otherKeys(s, is *Stage) string {
 	switch {
 	case is.Kind != s.Kind:
 		return "it has become another kind of transform"
 	case !is.Keyed:
-		return "it has no state and no timers in the new pipeline"
+		return notKeyed
 	case !m.fits(s.Key, is.Key):
 		return fmt.Sprintf("its keys were encoded as %s and are now %s", s.Key.Exact, is.Key.Exact)
 	case !m.fits(s.Window, is.Window):

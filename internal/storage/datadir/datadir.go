@@ -39,7 +39,7 @@ import (
 // runner would misread, or that needs a conversion, makes it larger.
 const Version = 1
 
-// Errors of Open, wrapped together with the directory's name.
+// Errors of Open and OpenExisting, wrapped together with the directory's name.
 var (
 	// ErrInUse: another process uses the directory.
 	ErrInUse = errors.New("in use by another process")
@@ -47,6 +47,8 @@ var (
 	ErrVersion = errors.New("written by a later version of Pharos")
 	// ErrForeign: there are other things in the directory.
 	ErrForeign = errors.New("not a data directory of Pharos, and not empty")
+	// ErrNone: OpenExisting has found nothing that a server has left.
+	ErrNone = errors.New("not a data directory of Pharos")
 )
 
 // Names in the directory.
@@ -101,6 +103,9 @@ func OpenExisting(path string, fs vfs.FS) (*Dir, error) {
 	}
 	d := &Dir{fs: fs, path: path}
 	err := d.checkVersion()
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w (%w)", ErrNone, err)
+	}
 	if err == nil {
 		err = d.takeLock()
 	}
@@ -187,7 +192,7 @@ func (d *Dir) mayBeLeft(name string) error {
 	switch name {
 	case lockName, formatNew:
 		return nil
-	case spoolName, artifactsName, tempName:
+	case storeName, spoolName, artifactsName, tempName:
 		if inside, err := d.fs.List(d.in(name)); err == nil && len(inside) == 0 {
 			return nil
 		}
@@ -221,7 +226,9 @@ func (d *Dir) create() error {
 	if _, err := d.fs.Stat(d.in(formatName)); err == nil {
 		return nil
 	}
-	for _, dir := range []string{d.Spool(), d.Artifacts()} {
+	// Also the store's, which makes its own folder for everybody to read: the
+	// directory itself may be one that others may enter.
+	for _, dir := range []string{d.Store(), d.Spool(), d.Artifacts()} {
 		if err := d.fs.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -263,7 +270,7 @@ func (d *Dir) in(name string) string { return d.fs.PathJoin(d.path, name) }
 // Path is the directory itself.
 func (d *Dir) Path() string { return d.path }
 
-// Store is the directory of the ordered store, which creates it.
+// Store is the directory of the ordered store.
 func (d *Dir) Store() string { return d.in(storeName) }
 
 // Spool is the directory of the spool.

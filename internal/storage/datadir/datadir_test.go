@@ -39,7 +39,7 @@ func refused(t *testing.T, path string, want error) {
 func TestCreateAndReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b")
 	d := mustOpen(t, path)
-	for _, dir := range []string{d.Spool(), d.Temp(), d.Artifacts()} {
+	for _, dir := range []string{d.Store(), d.Spool(), d.Temp(), d.Artifacts()} {
 		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v %v", dir, info, err)
 		}
@@ -92,6 +92,37 @@ func TestForeign(t *testing.T) {
 		refused(t, path, ErrForeign)
 		if _, err := os.Stat(filepath.Join(path, lockName)); err == nil {
 			t.Error("a lock file was left in a directory that is not ours")
+		}
+	}
+}
+
+// TestPrivateInOpenFolder: what clients stage and compute is nobody else's
+// business, even if the folder was made for all to enter.
+func TestPrivateInOpenFolder(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || e.IsDir() && info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v %v", e.Name(), info.Mode(), err)
+		}
+	}
+}
+
+func TestOpenExistingNeedsOne(t *testing.T) {
+	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
+		d, err := OpenExisting(path, nil)
+		if err == nil {
+			d.Close()
+		}
+		if !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v, want %v and %s", err, ErrNone, path)
 		}
 	}
 }

@@ -62,14 +62,17 @@ POM
   check java '[A-Za-z]+'
 }
 
-# An empty module with the SDK's own word count, which needs nothing but a blank import.
+# An empty module with the SDK's own word count, which needs nothing but a blank import. It has a module cache of its own, as
+# the machine's may have this version of an earlier day; -trimpath lets the compiler's cache count nevertheless,
+# with what scripts/dist.sh has compiled.
 go_module() {
   local beam=${BEAM_GO:-v2.77.0}
   mkdir "$work/go"
   printf 'package main\n\nimport _ "github.com/pharos-beam/pharos/sdks/go/pharos"\n' >"$work/go/runner.go"
   (
     cd "$work/go"
-    export GOFLAGS=-mod=mod GOPROXY="file://$root/dist/go,$(go env GOPROXY)" GONOSUMDB=github.com/pharos-beam/*
+    export GOPROXY="file://$root/dist/go,file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)"
+    export GOMODCACHE=$work/modules GOFLAGS='-mod=mod -modcacherw -trimpath' CGO_ENABLED=0 GONOSUMDB=github.com/pharos-beam/*
     go mod init check
     go get "github.com/apache/beam/sdks/v2@$beam" "github.com/pharos-beam/pharos/sdks/go@v$version"
     cp "$(go list -m -f '{{.Dir}}' github.com/apache/beam/sdks/v2)/go/examples/wordcount/wordcount.go" .

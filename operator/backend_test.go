@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -344,13 +345,20 @@ func (b *biggest) Apply(writes []KVWrite, sync bool) error {
 	return b.storeKV.Apply(writes, sync)
 }
 
-// A cell that is larger than what is kept at a time is cleared, and put back.
+// A cell that is larger than what is kept at a time is cleared, and put back,
+// whether its appends are deleted one by one or as a range.
 func TestKVBackendPutsALargeCellBack(t *testing.T) {
+	for _, chunks := range []int{pointDeletes, pointDeletes + 1} {
+		t.Run(strconv.Itoa(chunks), func(t *testing.T) { putsBack(t, chunks) })
+	}
+}
+
+// putsBack is TestKVBackendPutsALargeCellBack for a cell of a number of chunks.
+func putsBack(t *testing.T, chunks int) {
 	kv := &biggest{storeKV: storeKV{store.NewMem()}}
 	b := NewKV(kv, []byte("p"))
 	cell := Cell{Name: "s", Key: []byte("k")}
 	chunk := bytes.Repeat([]byte("x"), undoBytes/10)
-	const chunks = 55
 	for range chunks {
 		if err := b.Commit(Commit{Changes: []Change{{Op: Append, Cell: cell, Data: chunk}}}); err != nil {
 			t.Fatal(err)

@@ -6,24 +6,22 @@ import (
 	"fmt"
 )
 
+// pointDeletes is how many appends a clear deletes one by one.
+const pointDeletes = 64
+
 // Commit implements Backend.
 func (b *kvBackend) Commit(c Commit) error {
 	w := kvCommit{b: b, places: map[string][]byte{}}
 	if err := b.open(); err != nil {
 		return err
 	}
-	for _, ch := range c.Changes {
-		if err := w.change(ch); err != nil {
-			return err
-		}
+	if err := w.change(c.Changes); err != nil {
+		return err
 	}
 	for _, t := range c.Timers {
 		if err := w.timer(t); err != nil {
 			return err
 		}
-	}
-	if err := w.keep(); err != nil {
-		return err
 	}
 	b.next += w.added
 	w.writes = append(w.writes, KVWrite{Key: b.key(kvNext), Value: binary.BigEndian.AppendUint64(nil, b.next)})
@@ -40,19 +38,90 @@ type kvCommit struct {
 	places map[string][]byte // places in the index of timers that were written
 }
 
-// change adds the writes of one change.
-func (w *kvCommit) change(c Change) error {
-	base := w.b.cell(c.Cell)
-	if c.Op != ClearAll {
-		base = appendOrdered(base, c.MapKey)
+// change adds the writes of changes, but for those that a later one undoes: what
+// is appended before its key is cleared, and all but the first clear of a key. So
+// what a clear deletes is in the store before the commit.
+func (w *kvCommit) change(changes []Change) error {
+	last := map[string]int{} // the last clear of a cell, or of a map key
+	bases := make([][]byte, len(changes))
+	for i, c := range changes {
+		bases[i] = w.b.cell(c.Cell)
+		if c.Op != ClearAll {
+			bases[i] = appendOrdered(bases[i], c.MapKey)
+		}
+		if c.Op != Append {
+			last[string(bases[i])] = i
+		}
 	}
-	if c.Op != Append {
-		w.writes = append(w.writes, KVWrite{Key: base, Delete: true, End: after(base)})
-		return nil
+	cleared := map[string]bool{}
+	for i, c := range changes {
+		base := bases[i]
+		if c.Op == Append {
+			cell := base[:len(base)-len(appendOrdered(nil, c.MapKey))]
+			if i >= last[string(base)] && i >= last[string(cell)] { // zero where there is none
+				w.append(base, c.Data)
+			}
+			continue
+		}
+		if cleared[string(base)] {
+			continue
+		}
+		cleared[string(base)] = true
+		if err := w.clear(base); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// append adds the write of an append.
+func (w *kvCommit) append(base, data []byte) {
 	key := binary.BigEndian.AppendUint64(bytes.Clone(base), w.b.next+w.added)
 	w.added++
-	w.writes = append(w.writes, KVWrite{Key: key, Value: c.Data})
+	w.writes = append(w.writes, KVWrite{Key: key, Value: data})
+	w.keepOld(key, []byte{undoAbsent})
+}
+
+// clear adds the writes that delete the appends at base, and their undo rows. A
+// range is only for many of them: each costs what reads the store later.
+//
+// The undo rows may be more than memory has room for, so full pages go to the
+// store at once: that a key was what it is does no harm if the commit does not
+// follow.
+func (w *kvCommit) clear(base []byte) error {
+	lo, hi := base, after(base)
+	var found []KVWrite
+	for lo != nil {
+		var rest []byte
+		err := w.b.kv.Scan(lo, hi, func(key, value []byte) bool {
+			if len(found) <= pointDeletes {
+				found = append(found, KVWrite{Key: bytes.Clone(key), Delete: true})
+			}
+			// An append since the last Sync has its undo row, others cannot have one.
+			if w.b.number(key) < w.b.synced {
+				w.keepOld(key, append([]byte{undoValue}, value...))
+			}
+			if w.kept >= undoBytes {
+				rest = append(bytes.Clone(key), 0)
+				return false
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if lo = rest; lo == nil {
+			break
+		}
+		if err := w.b.kv.Apply(w.undo, false); err != nil {
+			return err
+		}
+		w.undo, w.kept = nil, 0
+	}
+	if len(found) > pointDeletes {
+		found = []KVWrite{{Key: base, Delete: true, End: hi}}
+	}
+	w.writes = append(w.writes, found...)
 	return nil
 }
 

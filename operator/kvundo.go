@@ -99,53 +99,6 @@ func (b *kvBackend) Sync() error {
 	return nil
 }
 
-// keep adds undo rows for the writes of a commit, but for those of timers, see
-// keepTimer.
-func (w *kvCommit) keep() error {
-	for _, x := range w.writes {
-		switch {
-		case x.End != nil:
-			if err := w.keepRange(x.Key, x.End); err != nil {
-				return err
-			}
-		case x.Key[len(w.b.prefix)] == kvState:
-			w.keepOld(x.Key, []byte{undoAbsent}) // appends are new keys
-		}
-	}
-	return nil
-}
-
-// keepRange adds undo rows for appends that are about to be deleted. They may be
-// more than memory has room for, so full pages go to the store at once: that a key
-// was what it is does no harm if the commit does not follow.
-func (w *kvCommit) keepRange(lo, hi []byte) error {
-	for lo != nil {
-		var rest []byte
-		err := w.b.kv.Scan(lo, hi, func(key, value []byte) bool {
-			// An append since the last Sync has its undo row, others cannot have one.
-			if w.b.number(key) < w.b.synced {
-				w.keepOld(key, append([]byte{undoValue}, value...))
-			}
-			if w.kept >= undoBytes {
-				rest = append(bytes.Clone(key), 0)
-				return false
-			}
-			return true
-		})
-		if err != nil {
-			return err
-		}
-		if lo = rest; lo == nil {
-			break
-		}
-		if err := w.b.kv.Apply(w.undo, false); err != nil {
-			return err
-		}
-		w.undo, w.kept = nil, 0
-	}
-	return nil
-}
-
 // number is the number of the append at a key.
 func (b *kvBackend) number(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 

@@ -119,7 +119,8 @@ func NewPool(e Environment, o PoolOptions) (*Pool, error) {
 	}()
 	p.pool = environment.NewPool(p.fn, "operator", env, environment.Options{
 		WorkersPerEnvironment: o.Workers,
-		BundlesPerWorker:      1, // so that operators spread over all workers
+		BundlesPerWorker:      1,    // so that operators spread over all workers
+		CallerCounts:          true, // see Limits.Attempts
 		StartTimeout:          o.StartTimeout,
 		Log:                   o.Log,
 		OnLog:                 p.log,
@@ -194,6 +195,8 @@ func (p *Pool) Open(ctx context.Context, f Function, l Limits) (*Operator, error
 }
 
 // OpenState is like Open for a function that keeps its state and timers in b.
+// After workers have failed to start five times in a row, batches get that as their
+// error; workers are tried again with the next call of Open.
 func (p *Pool) OpenState(ctx context.Context, f Function, l Limits, b Backend) (*Operator, error) {
 	if err := errors.Join(f.check(), l.check()); err != nil {
 		return nil, err
@@ -215,6 +218,7 @@ func (p *Pool) OpenState(ctx context.Context, f Function, l Limits, b Backend) (
 	if closed {
 		return nil, ErrClosed
 	}
+	p.pool.Retry()
 	if err := o.start(ctx); err != nil {
 		o.Close()
 		return nil, err

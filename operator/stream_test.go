@@ -128,6 +128,39 @@ func TestAFailureStaysWithItsBatch(t *testing.T) {
 	}
 }
 
+// However often workers die of a function, the others of the pool go on.
+func TestAFunctionThatKillsWorkersLeavesThePoolUsable(t *testing.T) {
+	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+		return each(b, func(v string) (string, error) {
+			if v == "kill" {
+				b.Worker().Kill()
+				return "", fakesdk.ErrSilent
+			}
+			return upper(v)
+		})
+	})
+	ctx := deadline(t)
+	for range 3 {
+		op, err := p.Open(ctx, streaming, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var we *WorkerError
+		if _, err := op.Call(ctx, batchOf(nil, "kill")); !errors.As(err, &we) || we.Attempts != DefaultAttempts {
+			t.Fatal(err)
+		}
+		op.Close()
+	}
+	op, err := p.Open(ctx, streaming, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	if r, err := op.Call(ctx, batchOf(nil, "a")); err != nil || elements(r.Data)[0] != "A" {
+		t.Fatal(err)
+	}
+}
+
 func TestADeadWorkersBatchesAreSentAgain(t *testing.T) {
 	var deaths atomic.Int32
 	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {

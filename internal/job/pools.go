@@ -50,7 +50,7 @@ func (d *driver) pool(id string, env *pipepb.Environment) *environment.Pool {
 			Endpoint: o.Endpoint, Overrides: o.Overrides, WorkersPerEnvironment: workers,
 			StartTimeout: o.StartTimeout, Log: d.log, PipelineOptions: d.j.options, Containers: o.Containers, Job: d.j.id,
 			MemoryMax: o.WorkerMemory, Notice: func(h *fnapi.Harness, text string) { d.tell(workerNotice{id, h.Name(), text}) },
-			Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
+			CommandLine: true, Artifacts: environment.Artifacts{Token: d.j.id}, OnLog: func(h *fnapi.Harness, e *fnpb.LogEntry) { d.j.workerLog(h.Name(), e) },
 			OnStartFailure: func(err error) {
 				d.j.message(jobpb.JobMessage_JOB_MESSAGE_WARNING, fmt.Sprintf("a worker did not start: %v", err))
 			},

@@ -181,6 +181,50 @@ func TestKinds(t *testing.T) {
 	})
 }
 
+// A traceback that cannot be encoded is told nevertheless, of a call as of the
+// making of the function.
+func TestATracebackWithoutUTF8(t *testing.T) {
+	p := operatortest.Pool(t, operator.PoolOptions{})
+	raise := "raise ValueError('no \\udcff')"
+	for name, source := range map[string]string{"call": "def f(a, b):\n  " + raise, "source": raise} {
+		op, ctx := open(t, p, arrow.Function(arrow.Call{Function: "f", Source: source}))
+		_, err := op.Call(ctx, numbers(0, 1))
+		var fe *operator.FunctionError
+		if !errors.As(err, &fe) || !strings.HasSuffix(err.Error(), `ValueError: no \udcff`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A worker that has nothing to say is silent: what Beam's harness reports of itself
+// is not the engine's.
+func TestWorkersAreQuiet(t *testing.T) {
+	var mu sync.Mutex
+	var said []string
+	p := operatortest.Pool(t, operator.PoolOptions{OnLog: func(e operator.LogEntry) {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, e.Message)
+	}})
+	op, ctx := open(t, p, arrow.Function(arrow.Call{Function: "f", Source: "import logging\ndef f(a, b):\n  logging.info('mine')\n  return a"}))
+	if _, err := op.Call(ctx, numbers(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	op.Close()
+	p.Close() // after which everything has been said
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(said, []string{"mine"}) {
+		t.Errorf("%q", said)
+	}
+}
+
+func TestNoBatch(t *testing.T) {
+	if _, err := arrow.Encode(nil); err == nil {
+		t.Error("no batch has been encoded")
+	}
+}
+
 // TestEmptyBatch: a batch without rows gives a batch without rows.
 func TestEmptyBatch(t *testing.T) {
 	p := operatortest.Pool(t, operator.PoolOptions{})

@@ -21,6 +21,9 @@ const streamRoom = 1024
 // Encode makes an element of a batch: an Arrow IPC stream with its length
 // before it.
 func Encode(b arrow.RecordBatch) ([]byte, error) {
+	if b == nil {
+		return nil, errors.New("there is no record batch to encode")
+	}
 	buf := bytes.NewBuffer(make([]byte, lengthRoom, lengthRoom+streamRoom+size(b)))
 	w := ipc.NewWriter(buf, ipc.WithSchema(b.Schema()))
 	err := errors.Join(w.Write(b), w.Close())

@@ -53,6 +53,11 @@ type Spec struct {
 // pharos_beam.udf. It makes the virtual environment if it is not there yet,
 // which may take minutes.
 func Environment(ctx context.Context, s Spec) (operator.Environment, error) {
+	for _, v := range s.Vars {
+		if i := strings.IndexByte(v, '='); i <= 0 {
+			return operator.Environment{}, fmt.Errorf("variable %q is not of the form NAME=value", v)
+		}
+	}
 	python, err := Venv(ctx, s)
 	if err != nil {
 		return operator.Environment{}, err
@@ -115,6 +120,9 @@ func (s *Spec) name(ctx context.Context) (string, error) {
 	version, err := run(ctx, s.Interpreter, "-c", "import sys; print(sys.version, sys.executable)")
 	if err != nil {
 		return "", err
+	}
+	if len(version) == 0 {
+		return "", fmt.Errorf("%s is no Python interpreter: it has not told its version", s.Interpreter)
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00", version, strings.Join(s.Requirements, "\x00"))
@@ -217,8 +225,14 @@ func run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		text := strings.TrimSpace(errs.String())
-		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text[max(0, len(text)-outputMax):])
+		if ctx.Err() != nil { // what it has been killed for
+			err = context.Cause(ctx)
+		}
+		err = fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+		if text := strings.TrimSpace(errs.String()); text != "" {
+			err = fmt.Errorf("%w: %s", err, text[max(0, len(text)-outputMax):])
+		}
+		return nil, err
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package python_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,5 +118,29 @@ func TestAChangedFolderMakesAnotherVenv(t *testing.T) {
 		if before[how] == name(s) {
 			t.Errorf("%s: the environment is that of before the change", how)
 		}
+	}
+}
+
+// What is wrong with a spec is named.
+func TestWrongSpecs(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	interpreter := operatortest.Python(t, "operator")
+	for want, s := range map[string]python.Spec{
+		"no Python interpreter":       {Interpreter: "true"},
+		"not found":                   {Interpreter: "no-such-python"},
+		`"NAME" is not of the form`:   {Interpreter: interpreter, Vars: []string{"NAME"}},
+		`"=value" is not of the form`: {Interpreter: interpreter, Vars: []string{"=value"}},
+		"nowhere.txt":                 {Interpreter: interpreter, RequirementsFile: "nowhere.txt"},
+	} {
+		s.Cache = t.TempDir()
+		if _, err := python.Environment(ctx, s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	ended, end := context.WithCancelCause(ctx)
+	end(errors.New("no more patience"))
+	if _, err := python.Environment(ended, python.Spec{Interpreter: interpreter, Cache: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "no more patience") {
+		t.Error(err)
 	}
 }

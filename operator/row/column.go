@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -66,6 +67,9 @@ func put(b array.Builder, v any) error {
 	case *array.BooleanBuilder:
 		ok = appendAs(b.Append, v)
 	case *array.StringBuilder:
+		if s, isString := v.(string); isString && !utf8.ValidString(s) {
+			return fmt.Errorf("%q is not UTF-8; a column of bytes takes it", s)
+		}
 		ok = appendAs(b.Append, v)
 	case *array.BinaryBuilder:
 		ok = appendAs(b.Append, v)

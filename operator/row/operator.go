@@ -21,11 +21,16 @@ type Operator struct {
 
 // Open opens f, which package arrow describes, for rows with the columns.
 func Open(ctx context.Context, p *operator.Pool, f operator.Function, l operator.Limits, columns ...Column) (*Operator, error) {
+	return OpenState(ctx, p, f, l, operator.NewMemory(), columns...)
+}
+
+// OpenState is like Open for a function that keeps its state in b.
+func OpenState(ctx context.Context, p *operator.Pool, f operator.Function, l operator.Limits, b operator.Backend, columns ...Column) (*Operator, error) {
 	s, err := schema(columns)
 	if err != nil {
 		return nil, err
 	}
-	o, err := arrow.Open(ctx, p, f, l)
+	o, err := arrow.OpenState(ctx, p, f, l, b)
 	if err != nil {
 		return nil, err
 	}

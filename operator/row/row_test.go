@@ -3,6 +3,7 @@ package row_test
 import (
 	"context"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,5 +60,41 @@ func TestRows(t *testing.T) {
 	r, err := op.Receive(ctx)
 	if err != nil || r.Err != nil || r.Tag != "tag" || len(r.Rows) != 1 {
 		t.Fatal(err, r)
+	}
+}
+
+const sum = `
+from pharos_beam import udf
+
+@udf.aggregate(returns='int64')
+class Sum(udf.Aggregate):
+    def create(self):
+        return 0
+    def accumulate(self, total, v):
+        return total + v
+    def result(self, total):
+        return total
+`
+
+// The state of an operator of rows is where its engine wants it.
+func TestState(t *testing.T) {
+	p := operatortest.Pool(t, operator.PoolOptions{})
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	state := operator.NewMemory()
+	for round := range int64(2) {
+		op, err := row.OpenState(ctx, p, arrow.Running([]int{0}, arrow.Call{Function: "Sum", Source: sum, Args: []int{1}}), operator.Limits{}, state,
+			row.Column{Name: "key", Type: row.String}, row.Column{Name: "n", Type: row.Int64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := op.Call(ctx, [][]any{{"a", 1}, {"b", 2}, {"a", 3}})
+		if want := [][]any{{"a", 4 * (round + 1)}, {"b", 2 * (round + 1)}}; err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatal(err, got)
+		}
+		if _, err := op.Call(ctx, [][]any{{"\xff", 1}}); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+			t.Fatalf("error %v", err)
+		}
+		op.Close()
 	}
 }

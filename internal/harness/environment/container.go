@@ -57,7 +57,7 @@ func (p *Pool) fetch() error {
 		if key == "" {
 			key = "docker"
 		}
-		return fmt.Errorf("%w (to do without: --env %s=process:COMMAND or --env %s=external:HOST:PORT)", err, key, key)
+		return fmt.Errorf("%w%s", err, p.option(fmt.Sprintf("to do without: --env %s=process:COMMAND or --env %s=external:HOST:PORT", key, key)))
 	}
 	return err
 }

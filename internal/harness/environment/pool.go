@@ -80,6 +80,12 @@ type Options struct {
 	MemoryMax int64
 	// Notice gets messages about a worker that its job should know; may be nil.
 	Notice func(h *fnapi.Harness, text string)
+	// CommandLine says that errors and notices may name the options of pharos's
+	// command line that help.
+	CommandLine bool
+	// CallerCounts says that the caller bounds how often workers die of what it
+	// has them do: only those that do not start are counted as failures.
+	CallerCounts bool
 	// PipelineOptions are the job's.
 	PipelineOptions *structpb.Struct
 	// Metadata is told to workers in their provision info.
@@ -224,8 +230,29 @@ func (p *Pool) Get(ctx context.Context) (*fnapi.Harness, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for a worker of environment %q: %w", p.envID, context.Cause(ctx))
+			return nil, p.waited(context.Cause(ctx))
 		}
+	}
+}
+
+// waited is the error of a Get that has been given up because of cause. It says
+// why there is no worker, if that is known.
+func (p *Pool) waited(cause error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failures > 0 && p.lastErr != nil {
+		return fmt.Errorf("wait for a worker of environment %q (%v): %w (%d failures before, the last: %v)",
+			p.envID, p.target, cause, p.failures, p.lastErr)
+	}
+	return fmt.Errorf("wait for a worker of environment %q: %w", p.envID, cause)
+}
+
+// Retry has a pool that has given up start workers again.
+func (p *Pool) Retry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failures >= p.failuresMax() {
+		p.failures = 0
 	}
 }
 

@@ -116,6 +116,13 @@ type poolService struct {
 	workers map[string]*fakesdk.Worker
 }
 
+// setFail has starts fail, or not if text is empty.
+func (s *poolService) setFail(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = text
+}
+
 func (s *poolService) StartWorker(_ context.Context, r *fnpb.StartWorkerRequest) (*fnpb.StartWorkerResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,6 +270,59 @@ func TestGivesUp(t *testing.T) {
 	b := newTestPool(t, srv, dockerEnv(t, "img"), Options{})
 	if _, err := b.Get(t.Context()); err == nil || b.Err() == nil || b.Slots() != 1 {
 		t.Errorf("docker: %v", err)
+	}
+}
+
+// A pool whose caller counts deaths takes any number of them, and one that has
+// given up tries again when it is told to.
+func TestCallerCounts(t *testing.T) {
+	srv := newServer(t)
+	s, addr := newPoolService(t)
+	p := newTestPool(t, srv, externalEnv(t, addr), Options{CallerCounts: true})
+	for range failuresMax + 2 {
+		h := get(t, p)
+		s.kill(h.ID())
+		<-h.Done()
+		p.Put(h)
+	}
+	s.setFail("cannot start")
+	if _, err := p.Get(t.Context()); err == nil || !strings.Contains(err.Error(), "gave up") {
+		t.Fatalf("error %v", err)
+	}
+	s.setFail("")
+	if _, err := p.Get(t.Context()); err == nil {
+		t.Fatal("a pool that has given up has a worker")
+	}
+	p.Retry()
+	p.Put(get(t, p))
+}
+
+// Only who has a command line is told of its options.
+func TestAdvice(t *testing.T) {
+	for _, commandLine := range []bool{false, true} {
+		p := newTestPool(t, newServer(t), dockerEnv(t, "img"), Options{Containers: noEngine{}, CommandLine: commandLine})
+		err := p.fetch()
+		if !errors.Is(err, ErrNoEngine) || strings.Contains(err.Error(), "--env docker=process:") != commandLine {
+			t.Errorf("%v: %v", commandLine, err)
+		}
+	}
+}
+
+// noEngine is Containers of an engine that is not there.
+type noEngine struct{ Containers }
+
+func (noEngine) Fetch(context.Context, string) error { return ErrNoEngine }
+
+func (noEngine) Endpoint(runner string) (string, error) { return runner, nil }
+
+// Who has waited for a worker in vain hears why there was none.
+func TestUnreachableServiceIsNamed(t *testing.T) {
+	srv := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newTestPool(t, srv, externalEnv(t, "127.0.0.1:1"), Options{StartTimeout: 100 * time.Millisecond, OnStartFailure: func(error) { cancel() }})
+	_, err := p.Get(ctx)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("error %v", err)
 	}
 }
 

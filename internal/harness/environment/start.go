@@ -39,6 +39,9 @@ func (p *Pool) start(wait time.Duration) {
 		return
 	}
 	p.live = append(p.live, m)
+	if p.opts.CallerCounts {
+		p.failures = 0
+	}
 	p.notify()
 	p.mu.Unlock()
 	p.opts.Log.Debug("SDK worker started", "environment", p.envID, "worker", m.h.Name())
@@ -71,7 +74,9 @@ func (p *Pool) watch(m *member) {
 		}
 	}
 	if err := m.h.Err(); err != nil && !p.closed {
-		p.failures++
+		if !p.opts.CallerCounts {
+			p.failures++
+		}
 		p.lastErr = err
 		p.opts.Log.Warn("SDK worker died", append(p.about(m), "error", err)...)
 	}
@@ -143,15 +148,23 @@ func (p *Pool) await(ctx context.Context, m *member) error {
 		case <-m.w.exited():
 			return m.w.exitError()
 		case <-slow.C:
-			p.notice(m.h, fmt.Sprintf("a worker of environment %q (%v) is starting for %v by now; it may take %v (--worker-start-timeout)",
-				p.envID, p.target, time.Since(began).Round(time.Second), p.opts.StartTimeout))
+			p.notice(m.h, fmt.Sprintf("a worker of environment %q (%v) is starting for %v by now; it may take %v%s",
+				p.envID, p.target, time.Since(began).Round(time.Second), p.opts.StartTimeout, p.option("--worker-start-timeout")))
 		case <-ctx.Done():
 			if p.ctx.Err() != nil {
 				return errPoolClosed
 			}
-			return fmt.Errorf("worker did not connect to %s within %v (--worker-start-timeout)", p.opts.Endpoint, p.opts.StartTimeout)
+			return fmt.Errorf("worker did not connect to %s within %v%s", p.opts.Endpoint, p.opts.StartTimeout, p.option("--worker-start-timeout"))
 		}
 	}
+}
+
+// option is an option of the command line that helps, as a message has it.
+func (p *Pool) option(text string) string {
+	if !p.opts.CommandLine {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 // notice tells the job of a worker.

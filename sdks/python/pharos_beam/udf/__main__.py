@@ -8,7 +8,6 @@ import importlib
 import logging
 import os
 import sys
-import tempfile
 import threading
 
 import grpc
@@ -33,10 +32,18 @@ def provision(endpoint, worker_id):
     os.environ['WORKER_ID'] = worker_id
     os.environ['PIPELINE_OPTIONS'] = json_format.MessageToJson(info.pipeline_options)
     os.environ['RUNNER_CAPABILITIES'] = ' '.join(info.runner_capabilities)
-    os.environ.setdefault('SEMI_PERSISTENT_DIRECTORY', tempfile.gettempdir())
     for name, api in (('LOGGING', info.logging_endpoint), ('CONTROL', info.control_endpoint)):
         descriptor = endpoints_pb2.ApiServiceDescriptor(url=api.url)
         os.environ[name + '_API_SERVICE_DESCRIPTOR'] = text_format.MessageToString(descriptor)
+
+
+def quiet():
+    """Leaves what functions log, and warnings of Beam's harness.
+
+    It reports each step of its start, and warns of what only pipelines have, such as a main session.
+    """
+    logging.getLogger('apache_beam').setLevel(logging.WARNING)
+    logging.getLogger(sdk_worker_main.__name__).setLevel(logging.ERROR)
 
 
 def serve(port):
@@ -59,6 +66,7 @@ def main(argv=None):
     parser.add_argument('--import', dest='modules', action='append', default=[], metavar='MODULE',
                         help='import a module first')
     args, _ = parser.parse_known_args(argv)
+    quiet()
     for module in args.modules:
         importlib.import_module(module)
     if args.serve is not None:

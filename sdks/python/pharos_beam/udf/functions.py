@@ -1,6 +1,8 @@
 """Kinds of functions and the decorators that make them."""
 import functools
 import inspect
+import types
+import typing
 
 import pyarrow as pa
 
@@ -33,9 +35,17 @@ def arrow_schema(spec):
 
 
 def _annotated(fn):
-    """Returns the Arrow type of what `fn` says it returns, or None."""
-    spec = inspect.get_annotations(fn, eval_str=True).get('return')
-    return arrow_type(spec) if spec in _ANNOTATIONS else None
+    """Returns the Arrow type of what `fn` says it returns, with or without None, or None."""
+    spec = inspect.get_annotations(fn).get('return')
+    if isinstance(spec, str):  # only this one; the others may be names that are not there at run time
+        try:
+            spec = eval(spec, getattr(fn, '__globals__', {}))  # pylint: disable=eval-used
+        except Exception:  # pylint: disable=broad-except
+            return None
+    if typing.get_origin(spec) in (typing.Union, types.UnionType):
+        some = [t for t in typing.get_args(spec) if t is not type(None)]
+        spec = some[0] if len(some) == 1 else None
+    return _ANNOTATIONS.get(spec) if isinstance(spec, type) else None
 
 
 class Function:
@@ -46,7 +56,10 @@ class Function:
     """
 
     def __init__(self, fn, returns=None):
+        if not callable(fn):
+            raise TypeError(f'{fn!r} is not a function')
         functools.update_wrapper(self, fn)
+        self.__name__ = getattr(fn, '__name__', type(fn).__name__)
         self.fn = fn
         self.returns = arrow_type(returns)
 
@@ -59,7 +72,16 @@ class Function:
 
     def columns(self, arrays, rows):
         """Applies the function to `arrays`, each with `rows` values."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{self.__name__} does not give a column')
+
+    def _array(self, result, **how):
+        """Returns what the function returned for a column as an array."""
+        try:
+            return pa.array(result, type=self.returns, **how)
+        except (TypeError, KeyError) as e:
+            if isinstance(e, pa.ArrowException):  # it is a column, with wrong values
+                raise
+            raise TypeError(f'{self.__name__} returned a {type(result).__name__}, not a column of values') from e
 
     def _checked(self, result, rows):
         """Returns `result` as an array of the declared type, if it has the right length."""
@@ -68,7 +90,7 @@ class Function:
         if isinstance(result, pa.Scalar):
             result = pa.repeat(result, rows)
         if not isinstance(result, pa.Array):
-            result = pa.array(result, type=self.returns)
+            result = self._array(result)
         if len(result) != rows:
             raise ValueError(f'{self.__name__} returned {len(result)} values for {rows} rows')
         if self.returns is not None and result.type != self.returns:
@@ -113,7 +135,7 @@ class PandasFunction(Function):
 
     def columns(self, arrays, rows):
         result = self.fn(*(a.to_pandas() for a in arrays))
-        return self._checked(pa.array(result, type=self.returns, from_pandas=True), rows)
+        return self._checked(self._array(result, from_pandas=True), rows)
 
 
 class TableFunction(Function):

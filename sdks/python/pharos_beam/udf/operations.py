@@ -3,7 +3,9 @@
 An element is an Arrow IPC stream. Each element gives one element, which is flushed at once, so that
 a bundle may stay open while results go back.
 """
+import contextlib
 import pickle
+import traceback
 
 import pyarrow as pa
 from apache_beam import coders
@@ -76,6 +78,24 @@ class ArrowStreamCoder(coders.Coder):
 coders.Coder.register_urn(ARROW_STREAM_URN, None, lambda *_: ArrowStreamCoder())
 
 
+@contextlib.contextmanager
+def _tellable():
+    """Makes exceptions such that their traceback has UTF-8.
+
+    Beam's harness answers with the traceback, and if it cannot be encoded (a lone surrogate, as in a
+    file name that is not valid) it never answers.
+    """
+    try:
+        yield
+    except BaseException:
+        text = traceback.format_exc()
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RuntimeError(text.encode(errors='backslashreplace').decode()) from None
+        raise
+
+
 class _Columns:
     """Functions that give a column each."""
 
@@ -101,6 +121,19 @@ class _Table(_Columns):
         return pa.RecordBatch.from_arrays([pa.array(origin, pa.int32()), *columns], names=names)
 
 
+#: The NaN of keys: it is found in a dict, for it is itself, though it is not equal to itself.
+_NAN = float('nan')
+
+
+def _key_values(column):
+    """Returns the values of a key column, such that those of one group are equal and pickle alike."""
+    values = column.to_pylist()
+    if not pa.types.is_floating(column.type):
+        return values
+    # Minus zero and zero are one group, and so are all NaN.
+    return [v if v is None else _NAN if v != v else v + 0.0 for v in values]
+
+
 class _Aggregates(_Columns):
     """Aggregates by key: one output row for each key of the batch."""
 
@@ -111,9 +144,9 @@ class _Aggregates(_Columns):
         self.aggregates = [c.function.instance() for c in payload.calls]
 
     def batch(self, batch):
-        keys = [batch.column(i) for i in self.keys]
+        keys = [payloads.column(batch, i) for i in self.keys]
         rows_of = {}
-        for i, key in enumerate(zip(*(k.to_pylist() for k in keys)) if keys else [()] * batch.num_rows):
+        for i, key in enumerate(zip(*map(_key_values, keys)) if keys else [()] * batch.num_rows):
             rows_of.setdefault(key, []).append(i)
         arguments = [[a.to_pylist() for a in c.arrays(batch)] for c in self.calls]
         results = [[] for _ in self.calls]
@@ -189,25 +222,26 @@ class ArrowFunctionsOperation(operations.Operation):
         self.streams_of = outputs
 
     def process(self, o):
-        with self.scoped_process_state:
+        with self.scoped_process_state, _tellable():
             self.output(o.with_value(self.body.batch(o.value)))
         for sink in self.streams_of:
             sink.output_stream.flush()
 
     def finish(self):
-        with self.scoped_finish_state:
+        with self.scoped_finish_state, _tellable():
             super().finish()
             self.body.finish()
 
 
 def body_of(payload, state):
     """Returns what the functions of `payload` do with a batch."""
-    first = payload.calls[0].function
     if any(isinstance(c.function, functions.AggregateFunction) for c in payload.calls):
         if not all(isinstance(c.function, functions.AggregateFunction) for c in payload.calls):
             raise ValueError('aggregates cannot be mixed with other functions')
         return _Aggregates(payload, state)
-    if isinstance(first, functions.TableFunction):
+    if payload.keys or payload.keep:
+        raise ValueError(f'{payload.calls[0].name} is not an aggregate')
+    if any(isinstance(c.function, functions.TableFunction) for c in payload.calls):
         if len(payload.calls) > 1:
             raise ValueError('a table function is called alone')
         return _Table(payload)
@@ -216,8 +250,10 @@ def body_of(payload, state):
 
 @bundle_processor.BeamTransformFactory.register_urn(ARROW_FUNCTIONS_URN, bytes)
 def _create(factory, transform_id, transform_proto, parameter, consumers):
-    payload = payloads.parse(parameter)
-    state = _Accumulators(factory.state_handler, transform_id) if payload.keep else None
+    with _tellable():
+        payload = payloads.parse(parameter)
+        state = _Accumulators(factory.state_handler, transform_id) if payload.keep else None
+        body = body_of(payload, state)
     output_coders = factory.get_output_coders(transform_proto)
     tags = list(transform_proto.outputs)
     spec = operation_specs.WorkerDoFn(
@@ -229,7 +265,7 @@ def _create(factory, transform_id, transform_proto, parameter, consumers):
     sinks = [c for cs in consumers.values() for c in cs if _is_sink(c)]
     op = ArrowFunctionsOperation(
         common.NameContext(transform_proto.unique_name, transform_id), spec, factory.counter_factory,
-        factory.state_sampler, body_of(payload, state), sinks)
+        factory.state_sampler, body, sinks)
     for tag in tags:
         for consumer in consumers.get(tag, ()):
             op.add_receiver(consumer, 0)

@@ -9,6 +9,13 @@ import pickle
 from pharos_beam.udf import functions
 
 
+def column(batch, i):
+    """Returns a column of a batch."""
+    if not 0 <= i < batch.num_columns:
+        raise ValueError(f'there is no column {i}, the batch has {batch.num_columns}')
+    return batch.column(i)
+
+
 @dataclasses.dataclass
 class Call:
     """A function and the columns that it is called with."""
@@ -23,7 +30,7 @@ class Call:
         """Returns the argument columns of a batch."""
         if self.args is None:
             return batch.columns
-        return [batch.column(i) for i in self.args]
+        return [column(batch, i) for i in self.args]
 
 
 @dataclasses.dataclass
@@ -41,7 +48,7 @@ def parse(payload):
     """Reads the JSON that the Go package `operator/arrow` writes."""
     spec = json.loads(payload)
     calls = []
-    for c in spec['calls']:
+    for c in spec['calls'] or ():
         f = resolve(c)
         if not isinstance(f, functions.Function):
             f = functions.ScalarFunction(f)
@@ -55,7 +62,9 @@ def resolve(spec):
     """Finds a function by module and name, by source text and name, or in a pickle."""
     if 'pickle' in spec:
         return pickle.loads(base64.b64decode(spec['pickle']))
-    name = spec['function']
+    name = spec.get('function')
+    if not name:
+        raise ValueError('a call has neither the name of a function nor a pickle')
     if 'source' in spec:
         return _from_source(spec['source'], name)
     module, _, attribute = name.partition(':')
@@ -74,4 +83,6 @@ def _from_source(source, name):
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     namespace = {'__name__': f'pharos_udf_{name}', '__file__': file}
     exec(compile(source, file, 'exec'), namespace)  # pylint: disable=exec-used
+    if name not in namespace:
+        raise ValueError(f'the source text does not define {name!r}')
     return namespace[name]

@@ -42,7 +42,7 @@ func (c *jobsListCmd) Run(env *Env) error {
 	}
 	t := newTable(env.Stdout, "ID", "NAME", "STATE", "CREATED", "ELAPSED")
 	for _, j := range v.Jobs {
-		t.row(j.ID, j.Name, j.State, j.Created.Local().Format(time.DateTime), j.Elapsed(time.Now()))
+		t.row(j.ID, j.Name, j.Shown(), j.Created.Local().Format(time.DateTime), j.Elapsed(time.Now()))
 	}
 	return t.flush()
 }
@@ -90,7 +90,10 @@ func writeOptions(w io.Writer, options map[string]any) error {
 
 func describe(w io.Writer, v api.JobView) error {
 	fmt.Fprintf(w, "Id:       %s\nName:     %s\nState:    %s\nCreated:  %s\nElapsed:  %s\n",
-		v.ID, v.Name, v.State, v.Created.Local().Format(time.DateTime), v.Elapsed(time.Now()))
+		v.ID, v.Name, v.Shown(), v.Created.Local().Format(time.DateTime), v.Elapsed(time.Now()))
+	if v.Suspended != "" {
+		fmt.Fprintf(w, "Why:      %s\n", v.Suspended)
+	}
 	if len(v.Stages) > 0 {
 		fmt.Fprintln(w)
 		t := newTable(w, "STAGE", "STATE", "IN", "OUT", "PENDING", "BUNDLES", "WATERMARK", "NAME", "WAITING FOR")

@@ -55,7 +55,7 @@ func openRows(c EngineConfig, shares memory.Shares, temp string) (*rows, error) 
 	}
 	disk, err := open(lsmstore.Options{Dir: filepath.Join(c.Dir, "store"), Failed: failed})
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
 	r.Store = disk
 	return r, nil

@@ -169,7 +169,7 @@ func progressLines(jobs server.Jobs, now time.Time) []string {
 			continue
 		}
 		v := api.Describe(j)
-		out = append(out, fmt.Sprintf("%s  %s  %s", v.Name, v.State, v.Elapsed(now)))
+		out = append(out, fmt.Sprintf("%s  %s  %s", v.Name, v.Shown(), v.Elapsed(now)))
 		out = append(out, stageLines(v.Stages)...)
 	}
 	return out

@@ -92,7 +92,7 @@ func (c *storeCheckCmd) Run(env *Env) error {
 		return err
 	}
 	if !v.OK {
-		return &exitError{code: exitFailed, err: fmt.Errorf("%d things are wrong in %s", v.Wrong, c.Dir)}
+		return &exitError{code: exitFailed, err: fmt.Errorf("problems in %s: %d", c.Dir, v.Wrong)}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -169,7 +168,7 @@ func (c *committer) apply(blocks []uint64, ops []keyspace.Op) error {
 	if c.sync != nil {
 		failpoint.Hit(failpoint.BlocksSync)
 		if err := c.sync(blocks...); err != nil {
-			return fmt.Errorf("sync blocks: %w", err)
+			return err
 		}
 		failpoint.Hit(failpoint.BlocksSynced)
 	}

@@ -266,6 +266,17 @@ func fullDisk(t *testing.T) (r *durableRig, full *atomic.Bool) {
 func (r *durableRig) suspended(id string) {
 	r.t.Helper()
 	r.says(id, "the job is suspended: make room on the disk")
+	r.rests(id, "make room on the disk")
+}
+
+// rests checks what the job says of why it does nothing; "" if it goes on, or has
+// ended.
+func (r *durableRig) rests(id, why string) {
+	r.t.Helper()
+	j, _ := r.m.Job(id)
+	if got := j.Suspended(); (got == "") != (why == "") || !strings.HasPrefix(got, why) {
+		r.t.Errorf("the job is suspended for %q, want %q", got, why)
+	}
 }
 
 // says waits until the job says something.
@@ -297,6 +308,7 @@ func TestFullDiskSuspendsJob(t *testing.T) {
 	if st, text := r.end(id); st != jobpb.JobState_DONE {
 		t.Fatalf("the job is %v: %s", st, text)
 	}
+	r.rests(id, "")
 	if len(s.got) != 10 {
 		t.Errorf("collected %v", s.got)
 	}
@@ -430,12 +442,14 @@ func TestJobOfAnotherPlanIsCancelled(t *testing.T) {
 	r.shards = 4
 	r.open()
 	r.says(id, "the job is suspended: this version of the runner")
+	r.rests(id, "this version of the runner plans the pipeline differently")
 	j, _ := r.m.Job(id)
 	j.Cancel()
 	for range 2 {
 		if st, text := r.end(id); st != jobpb.JobState_CANCELLED {
 			t.Errorf("the job is %v: %s", st, text)
 		}
+		r.rests(id, "")
 		r.restart()
 	}
 	if st := r.sp.Stats(); st.Blocks != 0 {

@@ -55,6 +55,7 @@ type Job struct {
 	happened int // events so far
 	buried   bool
 	resting  bool    // suspended until the runner is started again
+	why      string  // it is suspended, if not because the runner stops
 	origin   *Origin // the snapshot that it begins from; nil: none
 	laidOut  *layout.Layout
 	found    *found // what the store had of it when the runner was started
@@ -337,6 +338,25 @@ func (j *Job) newMessage(importance jobpb.JobMessage_MessageImportance, text str
 	return Event{State: state, At: now, Message: &jobpb.JobMessage{
 		MessageId: id, Time: now.UTC().Format(time.RFC3339Nano), Importance: importance, MessageText: j.secrets.Replace(text),
 	}}
+}
+
+// suspend says why the job is suspended.
+func (j *Job) suspend(why string) {
+	j.mu.Lock()
+	j.why = why
+	j.mu.Unlock()
+	j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, "the job is suspended: "+why)
+}
+
+// Suspended is why the job does nothing until the runner is started again, or ends;
+// "" if it is not so.
+func (j *Job) Suspended() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if isTerminal(j.state) {
+		return ""
+	}
+	return j.why
 }
 
 // cancelledWhileSuspended waits with a suspended job for the end of the runner,

@@ -106,8 +106,7 @@ func (d *driver) suspendForRoom(err error) bool {
 	}
 	d.end, d.suspended = &core.Finish{Err: err.Error()}, true
 	d.log.Warn("there is no room for what a job puts out", "err", err)
-	d.j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
-		"the job is suspended: %s, then it goes on from its last commit: %v", what, err))
+	d.j.suspend(fmt.Sprintf("%s, then it goes on from its last commit: %v", what, err))
 	return true
 }
 

@@ -114,8 +114,7 @@ var errOtherPlan = errors.New("this version of the runner plans the pipeline dif
 // be taken of it.
 func (m *Manager) rest(j *Job, f *found, why error) {
 	m.opts.Log.Warn("job is suspended", "job", j.id, "err", why)
-	j.message(jobpb.JobMessage_JOB_MESSAGE_ERROR, fmt.Sprintf(
-		"the job is suspended: %v. Go on with the version of before, or take a snapshot and begin a new job from it", why))
+	j.suspend(fmt.Sprintf("%v. Go on with the version of before, or take a snapshot and begin a new job from it", why))
 	j.mu.Lock()
 	j.resting, j.laidOut = true, f.entry.Layout // that of what is in the store
 	j.mu.Unlock()

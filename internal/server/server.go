@@ -64,6 +64,9 @@ type Job interface {
 	Created() time.Time
 	// State is the current state and the time since when.
 	State() (jobpb.JobState_Enum, time.Time)
+	// Suspended is why the job does nothing until the runner is started again; ""
+	// if it is not so. Its state is RUNNING then: Beam has none for that.
+	Suspended() string
 	Pipeline() *pipepb.Pipeline
 	// Options are the pipeline options as submitted; may be nil.
 	Options() *structpb.Struct

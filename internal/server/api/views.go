@@ -29,6 +29,19 @@ type Summary struct {
 	Terminal bool      `json:"terminal"`
 	Created  time.Time `json:"created"`
 	Since    time.Time `json:"since"` // of the state
+	// Suspended is why the job does nothing until the runner is started again.
+	Suspended string `json:"suspended,omitempty"`
+}
+
+// suspended is shown for the state of a job that is suspended.
+const suspended = "SUSPENDED"
+
+// Shown is the state, for people.
+func (s Summary) Shown() string {
+	if s.Suspended != "" {
+		return suspended
+	}
+	return s.State
 }
 
 // Elapsed is how long the job has been, or was, under way.
@@ -115,7 +128,10 @@ func List(jobs server.Jobs) []Summary {
 
 func summarize(j server.Job) Summary {
 	st, since := j.State()
-	return Summary{ID: j.ID(), Name: j.Name(), State: st.String(), Terminal: server.Terminal(st), Created: j.Created(), Since: since}
+	return Summary{
+		ID: j.ID(), Name: j.Name(), State: st.String(), Terminal: server.Terminal(st), Created: j.Created(), Since: since,
+		Suspended: j.Suspended(),
+	}
 }
 
 // Describe returns one job in full.

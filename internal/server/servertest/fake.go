@@ -101,6 +101,7 @@ type Job struct {
 	mu        sync.Mutex
 	state     jobpb.JobState_Enum
 	since     time.Time
+	suspended string
 	events    []server.Event
 	logs      []server.LogLine
 	changed   chan struct{}
@@ -167,6 +168,20 @@ func (j *Job) Progress() []server.StageProgress {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.progress
+}
+
+// Suspended implements server.Job.
+func (j *Job) Suspended() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.suspended
+}
+
+// Suspend suspends the job.
+func (j *Job) Suspend(why string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.suspended = why
 }
 
 // Stats implements server.Job.

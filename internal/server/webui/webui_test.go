@@ -80,6 +80,14 @@ func TestPages(t *testing.T) {
 		}
 		noOtherSites(t, path, body)
 	}
+	j = jobs.Add("rests")
+	j.Enter(jobpb.JobState_RUNNING)
+	j.Suspend("the disk is full")
+	for path, want := range map[string]string{"/": "SUSPENDED", "/jobs/" + j.ID(): "<pre>the disk is full</pre>"} {
+		if _, body := page(t, base+path); !strings.Contains(body, want) {
+			t.Errorf("%s lacks %q:\n%s", path, want, body)
+		}
+	}
 	if code, _ := page(t, base+"/jobs/nobody"); code != 404 {
 		t.Errorf("unknown job: %d", code)
 	}

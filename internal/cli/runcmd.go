@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -89,7 +90,7 @@ func (c *runCmd) execute(env *Env, d *frontDoor, p *prepared, out *screen) error
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
-	cmd.Env = append(os.Environ(), p.environ...)
+	cmd.Env = slices.Concat(p.defaults, os.Environ(), p.environ) // the last counts
 	cmd.Stdin = env.Stdin
 	cmd.Stdout, cmd.Stderr = out.wrap(env.Stdout), out
 	if !out.live { // the command may write directly

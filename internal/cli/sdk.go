@@ -4,7 +4,6 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -23,6 +22,8 @@ type sdk struct {
 	runner func(endpoint string) []string
 	// environ are variables that the program needs, NAME=VALUE.
 	environ func(endpoint string) []string
+	// defaults are variables that we give the program, NAME=VALUE, if nobody else does.
+	defaults []string
 	// insert puts flags where the command takes them.
 	insert func(argv, flags []string) []string
 }
@@ -40,7 +41,9 @@ var sdks = []*sdk{
 		runner: func(e string) []string {
 			return []string{"--runner=pharos_beam.PharosRunner", "--pharos_endpoint=" + e}
 		},
-		environ: pythonEnviron, insert: atEnd,
+		environ: noEnviron, insert: atEnd,
+		// gRPC's fork handlers, on in Python, make processes that a DoFn forks abort now and then (docs/python.md).
+		defaults: []string{"GRPC_ENABLE_FORK_SUPPORT=0"},
 	},
 	{
 		name: "java", title: "Java",
@@ -73,16 +76,6 @@ var sdks = []*sdk{
 	},
 }
 
-// pythonEnviron: gRPC's fork handlers are on in Python, and make processes that
-// a DoFn forks abort now and then (docs/python.md).
-func pythonEnviron(string) []string {
-	const handlers = "GRPC_ENABLE_FORK_SUPPORT"
-	if _, ok := os.LookupEnv(handlers); ok {
-		return nil
-	}
-	return []string{handlers + "=0"}
-}
-
 // nodeEnviron: the TypeScript SDK's universal runner starts a job server of its
 // own, in Python, and offers no option against it, but it can be told that this
 // service runs already.
@@ -97,8 +90,9 @@ const placeholder = "{endpoint}"
 
 // prepared is a command that runs its pipeline on our endpoint.
 type prepared struct {
-	argv    []string
-	environ []string // additional
+	argv     []string
+	environ  []string // additional
+	defaults []string // additional, where the runner itself has no others
 }
 
 // prepare adds an SDK's flags to a command. name is the SDK, or empty to
@@ -120,7 +114,7 @@ func prepare(argv []string, name, endpoint string, overrides map[string]string) 
 	if s.overridden(overrides) {
 		flags = slices.DeleteFunc(flags, func(f string) bool { return strings.HasSuffix(f, loopback) })
 	}
-	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, flags)), environ: s.environ(endpoint)}, nil
+	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, flags)), environ: s.environ(endpoint), defaults: s.defaults}, nil
 }
 
 // loopback ends the flag by which a program offers to be its own worker.

@@ -1,10 +1,12 @@
 """What goes wrong, as exceptions, and how a failed job becomes one that its program can catch."""
 import builtins
+import contextlib
 import re
 import sys
 import threading
 import traceback
 from collections import deque
+from typing import Iterator
 from typing import Optional
 
 
@@ -32,6 +34,23 @@ class JobFailedError(RuntimeError):
     original: Optional[BaseException] = None
 
 
+def encodable(text: str) -> str:
+    """`text` with escapes for what UTF-8 does not have: lone surrogates, as in file names that are not valid."""
+    return text.encode(errors='backslashreplace').decode()
+
+
+@contextlib.contextmanager
+def tellable() -> Iterator[None]:
+    """Makes exceptions such that their traceback has UTF-8: Beam's harness answers with that, or not at all."""
+    try:
+        yield
+    except BaseException:
+        text = traceback.format_exc()
+        if encodable(text) != text:
+            raise RuntimeError(encodable(text)) from None
+        raise
+
+
 class Caught:
     """Exceptions of code that ran in this process, the newest of them, to be found by their text."""
     LIMIT = 32  # exceptions; each holds the frames it came through
@@ -49,7 +68,7 @@ class Caught:
         with self._lock:
             exceptions = list(self._exceptions)
         for exception in reversed(exceptions):
-            if ''.join(traceback.format_exception_only(type(exception), exception)).strip() in text:
+            if encodable(''.join(traceback.format_exception_only(type(exception), exception))).strip() in text:
                 return exception
         return None
 

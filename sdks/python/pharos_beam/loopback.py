@@ -18,6 +18,7 @@ from apache_beam.runners.worker import worker_pool_main
 from apache_beam.utils import thread_pool_executor
 
 from pharos_beam.failure import Caught
+from pharos_beam.failure import tellable
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,11 +33,12 @@ class _Worker:
         self._caught = caught
 
     def do_instruction(self, request: beam_fn_api_pb2.InstructionRequest) -> beam_fn_api_pb2.InstructionResponse:
-        try:
-            return self._worker.do_instruction(request)
-        except BaseException as e:
-            self._caught.add(e)
-            raise
+        with tellable():
+            try:
+                return self._worker.do_instruction(request)
+            except BaseException as e:
+                self._caught.add(e)
+                raise
 
 
 class _Harness(sdk_worker.SdkHarness):

@@ -127,6 +127,19 @@ def test_failure_is_that_of_the_code(kind):
     assert p.result.state == PipelineState.FAILED
 
 
+def test_failure_without_utf_8():
+
+    def fail(unused):
+        raise FileNotFoundError(os.fsdecode(b'no \xff here'))
+
+    with pytest.raises(FileNotFoundError) as caught:
+        with beam.Pipeline(options=arguments()) as p:
+            p | beam.Create([1]) | beam.Map(fail)  # pylint: disable=expression-not-assigned
+    assert 'no \udcff here' in str(caught.value)
+    assert r'no \udcff here' in caught.value.message
+    assert [e.name for e in caught.traceback][-1] == 'fail'
+
+
 class Unspeakable(Exception):
     """Has no text, and cannot be made again."""
 

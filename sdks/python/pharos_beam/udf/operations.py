@@ -3,9 +3,7 @@
 An element is an Arrow IPC stream. Each element gives one element, which is flushed at once, so that
 a bundle may stay open while results go back.
 """
-import contextlib
 import pickle
-import traceback
 
 import pyarrow as pa
 from apache_beam import coders
@@ -16,6 +14,7 @@ from apache_beam.runners.worker import bundle_processor
 from apache_beam.runners.worker import operation_specs
 from apache_beam.runners.worker import operations
 
+from pharos_beam.failure import tellable
 from pharos_beam.udf import functions
 from pharos_beam.udf import payload as payloads
 
@@ -76,24 +75,6 @@ class ArrowStreamCoder(coders.Coder):
 
 
 coders.Coder.register_urn(ARROW_STREAM_URN, None, lambda *_: ArrowStreamCoder())
-
-
-@contextlib.contextmanager
-def _tellable():
-    """Makes exceptions such that their traceback has UTF-8.
-
-    Beam's harness answers with the traceback, and if it cannot be encoded (a lone surrogate, as in a
-    file name that is not valid) it never answers.
-    """
-    try:
-        yield
-    except BaseException:
-        text = traceback.format_exc()
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RuntimeError(text.encode(errors='backslashreplace').decode()) from None
-        raise
 
 
 class _Columns:
@@ -222,13 +203,13 @@ class ArrowFunctionsOperation(operations.Operation):
         self.streams_of = outputs
 
     def process(self, o):
-        with self.scoped_process_state, _tellable():
+        with self.scoped_process_state, tellable():
             self.output(o.with_value(self.body.batch(o.value)))
         for sink in self.streams_of:
             sink.output_stream.flush()
 
     def finish(self):
-        with self.scoped_finish_state, _tellable():
+        with self.scoped_finish_state, tellable():
             super().finish()
             self.body.finish()
 
@@ -250,7 +231,7 @@ def body_of(payload, state):
 
 @bundle_processor.BeamTransformFactory.register_urn(ARROW_FUNCTIONS_URN, bytes)
 def _create(factory, transform_id, transform_proto, parameter, consumers):
-    with _tellable():
+    with tellable():
         payload = payloads.parse(parameter)
         state = _Accumulators(factory.state_handler, transform_id) if payload.keep else None
         body = body_of(payload, state)

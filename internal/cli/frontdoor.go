@@ -138,7 +138,7 @@ func open(cfg Config, newEngine NewEngine) (*frontDoor, error) {
 }
 
 func listen(host string, port int) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	l, err := listenAt(net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("%w (port 0 picks a free one)", err)
 	}

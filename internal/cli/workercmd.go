@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -47,7 +46,7 @@ func (c *workerCmd) Run(env *Env) error {
 	if c.Slots == 0 {
 		c.Slots = runtime.NumCPU()
 	}
-	lis, err := net.Listen("tcp", c.Pool)
+	lis, err := listenAt(c.Pool)
 	if err != nil {
 		return fmt.Errorf("worker pool: %w", err)
 	}

@@ -128,17 +128,22 @@ func TestAFailureStaysWithItsBatch(t *testing.T) {
 	}
 }
 
-// However often workers die of a function, the others of the pool go on.
-func TestAFunctionThatKillsWorkersLeavesThePoolUsable(t *testing.T) {
-	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
+// killed is a process for upper case, whose worker dies of "kill" if dies says so.
+func killed(dies func() bool) func(*fakesdk.Bundle) error {
+	return func(b *fakesdk.Bundle) error {
 		return each(b, func(v string) (string, error) {
-			if v == "kill" {
+			if v == "kill" && dies() {
 				b.Worker().Kill()
 				return "", fakesdk.ErrSilent
 			}
 			return upper(v)
 		})
-	})
+	}
+}
+
+// However often workers die of a function, the others of the pool go on.
+func TestAFunctionThatKillsWorkersLeavesThePoolUsable(t *testing.T) {
+	p, _ := fakePool(t, 1, killed(func() bool { return true }))
 	ctx := deadline(t)
 	for range 3 {
 		op, err := p.Open(ctx, streaming, Limits{})
@@ -163,15 +168,7 @@ func TestAFunctionThatKillsWorkersLeavesThePoolUsable(t *testing.T) {
 
 func TestADeadWorkersBatchesAreSentAgain(t *testing.T) {
 	var deaths atomic.Int32
-	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
-		return each(b, func(v string) (string, error) {
-			if v == "kill" && deaths.Add(1) <= 2 {
-				b.Worker().Kill()
-				return "", fakesdk.ErrSilent
-			}
-			return upper(v)
-		})
-	})
+	p, _ := fakePool(t, 1, killed(func() bool { return deaths.Add(1) <= 2 }))
 	ctx := deadline(t)
 	op, err := p.Open(ctx, streaming, Limits{})
 	if err != nil {
@@ -195,15 +192,7 @@ func TestADeadWorkersBatchesAreSentAgain(t *testing.T) {
 }
 
 func TestABatchThatKillsEveryWorkerFails(t *testing.T) {
-	p, _ := fakePool(t, 1, func(b *fakesdk.Bundle) error {
-		return each(b, func(v string) (string, error) {
-			if v == "kill" {
-				b.Worker().Kill()
-				return "", fakesdk.ErrSilent
-			}
-			return upper(v)
-		})
-	})
+	p, _ := fakePool(t, 1, killed(func() bool { return true }))
 	ctx := deadline(t)
 	op, err := p.Open(ctx, streaming, Limits{Attempts: 2})
 	if err != nil {

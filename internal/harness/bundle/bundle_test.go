@@ -269,7 +269,7 @@ func TestCancelFreesTheWorker(t *testing.T) {
 		if err != nil {
 			t.Errorf("the worker's bundle: %v", err)
 		}
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Error("the worker waits for more input")
 	}
 	// The worker is as good as before.
@@ -603,7 +603,7 @@ func TestFlushIsSentAtOnce(t *testing.T) {
 		if s != "a" || b.Sent() != 1 {
 			t.Errorf("got %q, sent %d", s, b.Sent())
 		}
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Error("the first chunk was not sent")
 	}
 	close(src.hold)

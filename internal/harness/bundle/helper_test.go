@@ -21,10 +21,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hangLimit is how long a test waits for what comes at once, also on a machine that
-// is busy with something else.
-const hangLimit = time.Minute
-
 // rig is an Fn API server with one fake worker.
 type rig struct {
 	srv *fnapi.Server
@@ -60,7 +56,7 @@ func newRig(t testing.TB, wc fnapi.WorkerConfig, fc fakesdk.Config) *rig {
 	})
 	select {
 	case <-h.Ready():
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Fatal("worker is not ready")
 	}
 	return &rig{srv, h, w, lis.Addr().String()}
@@ -158,7 +154,7 @@ func wait(t testing.TB, b *bundle.Bundle) (*bundle.Result, error) {
 	select {
 	case <-b.Done():
 		return b.Wait()
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Fatal("the bundle hangs")
 		return nil, nil
 	}
@@ -168,7 +164,7 @@ func wait(t testing.TB, b *bundle.Bundle) (*bundle.Result, error) {
 // see it begin before.
 func untilRequested(t testing.TB, b *bundle.Bundle) {
 	t.Helper()
-	for end := time.Now().Add(hangLimit); !b.Requested(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(fakesdk.HangLimit); !b.Requested(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the bundle is not requested")
 		}

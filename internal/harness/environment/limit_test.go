@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
@@ -91,7 +92,7 @@ func TestTreeMemory(t *testing.T) {
 	killTree(cmd.Process.Pid)
 	_ = cmd.Wait()
 	for pid := range tree {
-		for deadline := time.Now().Add(hangLimit); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(fakesdk.HangLimit); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d lives on", pid)
 			}

@@ -26,10 +26,6 @@ import (
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
-// hangLimit is how long a test waits for what comes at once, also on a machine that
-// is busy with something else.
-const hangLimit = time.Minute
-
 // Modes of this test binary when it is run as a worker.
 const modeVar = "PHAROS_TEST_WORKER"
 
@@ -182,7 +178,7 @@ func newTestPool(t testing.TB, srv *fnapi.Server, e *pipepb.Environment, o Optio
 
 func get(t testing.TB, p *Pool) *fnapi.Harness {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), fakesdk.HangLimit)
 	defer cancel()
 	h, err := p.Get(ctx)
 	if err != nil {
@@ -223,7 +219,7 @@ func TestMoreWorkersWhenBusy(t *testing.T) {
 	s, addr := newPoolService(t)
 	p := newTestPool(t, srv, externalEnv(t, addr), Options{WorkersPerEnvironment: 3})
 	seen := map[*fnapi.Harness]int{}
-	for deadline := time.Now().Add(hangLimit); len(seen) < 3 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(fakesdk.HangLimit); len(seen) < 3 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		h := get(t, p)
 		seen[h]++
 	}
@@ -415,7 +411,7 @@ func expectGone(t *testing.T, file string) {
 	}
 	for _, f := range fields {
 		pid, _ := strconv.Atoi(string(f))
-		for deadline := time.Now().Add(hangLimit); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(fakesdk.HangLimit); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Errorf("process %d lives on", pid)
 				_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -11,6 +11,7 @@ import (
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -68,7 +69,7 @@ func TestWorkerPools(t *testing.T) {
 		_ = two
 	case <-two.Done():
 		gone = two
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Fatal("the worker of a pool that has ended lives on")
 	}
 	p.Put(gone)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"time"
 
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	"google.golang.org/grpc"
@@ -18,6 +19,10 @@ import (
 // inboxLen is how many messages one bundle holds before the data stream is not
 // read any more, as in the Go SDK.
 const inboxLen = 20
+
+// HangLimit is how long a test waits for what comes at once, also on a machine that
+// is busy with something else.
+const HangLimit = time.Minute
 
 // ErrSilent makes a bundle end without any response.
 var ErrSilent = errors.New("no response")

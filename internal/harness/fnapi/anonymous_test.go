@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/pharos-beam/pharos/internal/harness/fakesdk"
 	"github.com/pharos-beam/pharos/internal/harness/fnapi"
 )
 
@@ -38,7 +39,7 @@ func old(t *testing.T, srv *fnapi.Server, name string) (*fnapi.Harness, *fnapi.I
 // nobody opens a state stream without a worker id.
 func nobody(t *testing.T, cc *grpc.ClientConn) fnpb.BeamFnState_StateClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), fakesdk.HangLimit)
 	t.Cleanup(cancel)
 	s, err := fnpb.NewBeamFnStateClient(cc).State(ctx)
 	if err != nil {

@@ -27,10 +27,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hangLimit is how long a test waits for what comes at once, also on a machine that
-// is busy with something else.
-const hangLimit = time.Minute
-
 // serve starts a server and a connection to it.
 func serve(t testing.TB) (*fnapi.Server, *grpc.ClientConn) {
 	t.Helper()
@@ -58,7 +54,7 @@ func serve(t testing.TB) (*fnapi.Server, *grpc.ClientConn) {
 
 // as returns a context that speaks for a worker.
 func as(t testing.TB, id string) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), fakesdk.HangLimit)
 	t.Cleanup(cancel)
 	return metadata.AppendToOutgoingContext(ctx, "worker_id", id)
 }
@@ -214,7 +210,7 @@ func TestLogs(t *testing.T) {
 			if l != "w: "+m {
 				t.Errorf("log %q", l)
 			}
-		case <-time.After(hangLimit):
+		case <-time.After(fakesdk.HangLimit):
 			t.Fatal("no log")
 		}
 	}
@@ -360,7 +356,7 @@ func TestCloseEndsTheWorker(t *testing.T) {
 	h.Close(errors.New("too late"))
 	select {
 	case <-w.Ended():
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Error("the control stream did not end")
 	}
 	if h.Err() != nil {
@@ -405,7 +401,7 @@ func TestLostDataStreamKillsOnlyBusyWorkers(t *testing.T) {
 	_ = busy.CloseSend()
 	select {
 	case <-h.Done():
-	case <-time.After(hangLimit):
+	case <-time.After(fakesdk.HangLimit):
 		t.Error("a worker that lost its data stream with a bundle in flight lives on")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	"github.com/pharos-beam/pharos/internal/harness/environment"
 	"github.com/pharos-beam/pharos/internal/server"
 )
 
@@ -90,7 +91,7 @@ func (c *runCmd) execute(env *Env, d *frontDoor, p *prepared, out *screen) error
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
-	cmd.Env = slices.Concat(p.defaults, os.Environ(), p.environ) // the last counts
+	cmd.Env = slices.Concat([]string{environment.NoForkHandlers}, os.Environ(), p.environ) // the last counts
 	cmd.Stdin = env.Stdin
 	cmd.Stdout, cmd.Stderr = out.wrap(env.Stdout), out
 	if !out.live { // the command may write directly

@@ -22,8 +22,6 @@ type sdk struct {
 	runner func(endpoint string) []string
 	// environ are variables that the program needs, NAME=VALUE.
 	environ func(endpoint string) []string
-	// defaults are variables that we give the program, NAME=VALUE, if nobody else does.
-	defaults []string
 	// insert puts flags where the command takes them.
 	insert func(argv, flags []string) []string
 }
@@ -42,8 +40,6 @@ var sdks = []*sdk{
 			return []string{"--runner=pharos_beam.PharosRunner", "--pharos_endpoint=" + e}
 		},
 		environ: noEnviron, insert: atEnd,
-		// gRPC's fork handlers, on in Python, make processes that a DoFn forks abort now and then (docs/python.md).
-		defaults: []string{"GRPC_ENABLE_FORK_SUPPORT=0"},
 	},
 	{
 		name: "java", title: "Java",
@@ -90,9 +86,8 @@ const placeholder = "{endpoint}"
 
 // prepared is a command that runs its pipeline on our endpoint.
 type prepared struct {
-	argv     []string
-	environ  []string // additional
-	defaults []string // additional, where the runner itself has no others
+	argv    []string
+	environ []string // additional
 }
 
 // prepare adds an SDK's flags to a command. name is the SDK, or empty to
@@ -114,7 +109,7 @@ func prepare(argv []string, name, endpoint string, overrides map[string]string) 
 	if s.overridden(overrides) {
 		flags = slices.DeleteFunc(flags, func(f string) bool { return strings.HasSuffix(f, loopback) })
 	}
-	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, flags)), environ: s.environ(endpoint), defaults: s.defaults}, nil
+	return &prepared{argv: s.insert(slices.Clone(argv), missing(argv, flags)), environ: s.environ(endpoint)}, nil
 }
 
 // loopback ends the flag by which a program offers to be its own worker.

@@ -3,9 +3,7 @@ package job
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"syscall"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 
@@ -96,8 +94,7 @@ func (d *driver) uncommitted(err error) {
 // there is room and the runner is started again.
 func (d *driver) suspendForRoom(err error) bool {
 	budget := errors.Is(err, spool.ErrDiskBudget)
-	full := slices.ContainsFunc([]error{spool.ErrDiskFull, syscall.ENOSPC, syscall.EDQUOT}, func(e error) bool { return errors.Is(err, e) })
-	if d.records == nil || !budget && !full {
+	if d.records == nil || !budget && !spool.NoRoom(err) {
 		return false
 	}
 	what := "make room on the disk and start the runner again"

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,12 +34,12 @@ type process struct {
 	err     error // valid once done
 }
 
-// noForkHandlers turns gRPC's fork handlers off, unless the runner's own
-// environment says otherwise. In Python they are on, and cannot work beside
+// NoForkHandlers is a variable, NAME=VALUE, that turns gRPC's fork handlers off. It
+// comes before those of the runner's own environment, which may say otherwise. In Python they are on, and cannot work beside
 // threads that use gRPC, which every harness has: processes that a DoFn forks
 // then and now abort, in a thread that the handlers have started in them
 // (https://github.com/grpc/grpc/pull/41759).
-const noForkHandlers = "GRPC_ENABLE_FORK_SUPPORT=0"
+const NoForkHandlers = "GRPC_ENABLE_FORK_SUPPORT=0"
 
 // startProcess runs the target's command with the flags of Beam's container
 // contract, and with the variables that SDK harnesses read when they are run
@@ -58,8 +59,7 @@ func startProcess(t *Target, c contact, info provision) (*process, error) {
 	args := append(words[1:], c.flags()...)
 	args = append(args, "--semi_persist_dir="+dir)
 	p := &process{cmd: exec.Command(words[0], args...), dir: dir, secrets: info.secrets, done: make(chan struct{})}
-	p.cmd.Env = append([]string{noForkHandlers}, os.Environ()...)
-	p.cmd.Env = append(p.cmd.Env, c.vars(info)...)
+	p.cmd.Env = slices.Concat([]string{NoForkHandlers}, os.Environ(), c.vars(info)) // the last counts
 	for k, v := range t.Vars {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}

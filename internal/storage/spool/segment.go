@@ -71,9 +71,15 @@ func (s *Spool) createSegment(number uint64) (*segment, error) {
 	return &segment{number: number, path: path, file: f, spool: s}, nil
 }
 
+// NoRoom says whether err says that a file system has no room, in the spool's words
+// or in the system's.
+func NoRoom(err error) bool {
+	return errors.Is(err, ErrDiskFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
 // diskFull makes the system's error for a full disk ErrDiskFull, too.
 func diskFull(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if NoRoom(err) {
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}
 	return err
